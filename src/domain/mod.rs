@@ -1,0 +1,20 @@
+//! What Roster knows about, as plain types: no I/O, no wire formats, no SQL.
+//!
+//! `change` says what may happen to the read model, `merge` decides what does.
+
+pub mod access;
+pub mod change;
+pub mod fold;
+pub mod id;
+pub mod member;
+pub mod merge;
+pub mod model;
+pub mod outcome;
+pub mod time;
+
+pub use access::{Contradiction, Standing, StoredMembership};
+pub use change::{Change, Observed, Version};
+pub use id::{InvitationId, MembershipId, OrganizationId, UserId};
+pub use member::{Cursor, Filter, Member, MemberQuery, Order, Page};
+pub use model::{Invitation, InvitationStatus, Membership, Organization, Role, User};
+pub use outcome::Outcome;

@@ -1,0 +1,9 @@
+//! Roster: a durable local copy of your Clerk users and organizations, answered in microseconds.
+pub mod api;
+pub mod clerk;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod sim;
+pub mod store;
+pub mod webhook;
