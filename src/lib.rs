@@ -4,6 +4,7 @@ pub mod clerk;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod replay;
 pub mod sim;
 pub mod store;
 pub mod webhook;
