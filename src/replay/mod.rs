@@ -34,7 +34,8 @@ impl Message {
 
 /// White space and the order of keys do not make another event.
 fn content_id(body: &str) -> String {
-    let canonical = serde_json::from_str::<Value>(body).map_or_else(|_| body.to_owned(), |json| json.to_string());
+    let canonical =
+        serde_json::from_str::<Value>(body).map_or_else(|_| body.to_owned(), |json| json.to_string());
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes());
     format!("msg_{}", hex(digest.as_ref()))
 }

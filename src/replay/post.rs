@@ -120,7 +120,13 @@ async fn read_answer(response: reqwest::Response) -> Answer {
         (true, None) => Some(format!("{} without a known outcome: is this Roster?", status.as_u16())),
         (false, _) => Some(problem(status, body.detail)),
     };
-    Answer { status: status.as_u16(), outcome: outcome.filter(|_| status.is_success()), detail, retry_after, unreachable: false }
+    Answer {
+        status: status.as_u16(),
+        outcome: outcome.filter(|_| status.is_success()),
+        detail,
+        retry_after,
+        unreachable: false,
+    }
 }
 
 fn known_outcome(text: &str) -> Option<Outcome> {

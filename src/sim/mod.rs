@@ -4,6 +4,18 @@
 //! benchmarks do. An [`Instance`] holds the truth and says what happens to it as events; [`sender`] delivers
 //! them as badly as a network may; [`server`] is its face on the network.
 
+pub mod event;
+pub mod fixtures;
+pub mod ingest;
+pub mod instance;
 pub mod keys;
 pub mod random;
+pub mod sender;
+pub mod server;
+pub mod shapes;
+pub mod tokens;
 
+pub use event::Event;
+pub use instance::{Instance, NoSuchObject};
+pub use sender::{Plan, Sender};
+pub use shapes::NewUser;
