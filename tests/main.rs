@@ -1,1 +1,3 @@
+//! Every integration test, as one program: a folder per flow.
 
+mod running;
