@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod post;
+pub mod send;
 
 use serde_json::Value;
 
@@ -41,7 +42,8 @@ fn content_id(body: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
