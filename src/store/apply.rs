@@ -188,9 +188,7 @@ impl Model {
                 let id = user.content.id.clone();
                 self.merge_user(id, |state| state.upsert(user, last_sign_in_at_ms))
             }
-            Change::SignIn { user_id, at_ms } => {
-                self.merge_user(user_id, |state| state.sign_in(Some(at_ms)))
-            }
+            Change::SignIn { user_id, at_ms } => self.merge_user(user_id, |state| state.sign_in(Some(at_ms))),
             Change::UserDeleted { id, at_ms } => self.merge_user(id, |state| state.delete(at_ms)),
             Change::Organization(organization) => {
                 let id = organization.content.id.clone();
@@ -202,20 +200,21 @@ impl Model {
             Change::Membership(membership) => {
                 let content = &membership.content;
                 let place = (content.organization_id.clone(), content.user_id.clone());
-                self.merge_membership(content.id.clone(), place, |state| state.upsert(membership))
+                let id = content.id.clone();
+                self.merge_membership(&id, &place, |state| state.upsert(membership))
             }
             Change::MembershipDeleted { id, organization_id, user_id, created_at_ms, at_ms } => {
                 let place = (organization_id.clone(), user_id.clone());
-                self.merge_membership(id, place, |state| {
+                self.merge_membership(&id, &place, |state| {
                     state.delete(organization_id, user_id, created_at_ms, at_ms)
                 })
             }
             Change::Invitation(invitation) => {
                 let id = invitation.content.id.clone();
-                self.merge_invitation(id, |state| state.upsert(invitation))
+                self.merge_invitation(&id, |state| state.upsert(invitation))
             }
             Change::InvitationDeleted { id, at_ms } => {
-                self.merge_invitation(id, |state| state.delete(at_ms))
+                self.merge_invitation(&id, |state| state.delete(at_ms))
             }
         }
     }
@@ -246,8 +245,8 @@ impl Model {
 
     fn merge_membership(
         &mut self,
-        id: MembershipId,
-        place: Place,
+        id: &MembershipId,
+        place: &Place,
         merge: impl FnOnce(&mut MembershipState) -> Effect,
     ) -> Effect {
         let state = self
@@ -262,7 +261,7 @@ impl Model {
             self.grown.memberships.insert(id.clone());
         }
         // What belongs to a deleted parent may grow, so that arrival does not matter, but nobody sees it.
-        if self.memberships.get(&id).is_some_and(|state| self.membership_fell(state)) {
+        if self.memberships.get(id).is_some_and(|state| self.membership_fell(state)) {
             return Effect::None;
         }
         effect
@@ -270,7 +269,7 @@ impl Model {
 
     fn merge_invitation(
         &mut self,
-        id: InvitationId,
+        id: &InvitationId,
         merge: impl FnOnce(&mut InvitationState) -> Effect,
     ) -> Effect {
         let state = self.invitations.entry(id.clone()).or_default();
@@ -278,7 +277,7 @@ impl Model {
         if effect != Effect::None {
             self.grown.invitations.insert(id.clone());
         }
-        if self.invitations.get(&id).is_some_and(|state| self.invitation_fell(state)) {
+        if self.invitations.get(id).is_some_and(|state| self.invitation_fell(state)) {
             return Effect::None;
         }
         effect
@@ -311,7 +310,8 @@ impl Model {
     /// Deleted users of whom this batch may have left something in the journal: those that it deleted, and
     /// those that it linked to an invitation.
     fn erased_users(&self) -> BTreeSet<&UserId> {
-        let linked = self.grown.invitations.iter().filter_map(|id| self.invitations.get(id)?.user_id.as_ref());
+        let linked =
+            self.grown.invitations.iter().filter_map(|id| self.invitations.get(id)?.user_id.as_ref());
         let users = self.grown.users.keys().chain(linked);
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
@@ -319,8 +319,7 @@ impl Model {
     async fn save(&self, db: &mut SqliteConnection) -> Result<(), StoreError> {
         let Self { users, organizations, memberships, invitations, grown } = self;
         states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
-        let grown_organizations =
-            organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
+        let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
         states::save_organizations(db, grown_organizations).await?;
         let grown_memberships = memberships.iter().filter(|(id, _)| grown.memberships.contains(id));
         states::save_memberships(db, grown_memberships, |state| self.membership_fell(state)).await?;

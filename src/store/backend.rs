@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, SqlSafeStr as _};
 
@@ -47,7 +48,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Makes the file if need be, readable for its owner alone, and brings its schema up to date.
 pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
-    let open_error = |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
+    let open_error =
+        |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = connect(path).await.map_err(open_error)?;
     migrations().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;

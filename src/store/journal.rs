@@ -37,7 +37,8 @@ pub struct Delivery {
 impl Delivery {
     /// The invitation that it is about.
     pub(super) fn invitation_id(&self) -> Option<InvitationId> {
-        let id = self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationInvitation."))?;
+        let id =
+            self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationInvitation."))?;
         InvitationId::parse(id.clone()).ok()
     }
 }
@@ -102,7 +103,7 @@ pub(super) async fn record(
             (&delivery.message_id, row)
         })
         .collect();
-    let rows = Value::from_iter(rows.into_values()).to_string();
+    let rows = rows.into_values().collect::<Value>().to_string();
     sqlx::query(RECORD).bind(rows).execute(&mut *db).await?;
     if let Some(at_ms) = last_applied {
         sqlx::query(ADVANCE).bind(at_ms).execute(db).await?;

@@ -50,7 +50,12 @@ impl Store {
         backend::prepare(path).await?;
         let closing = CancellationToken::new();
         let (queue, writer) = writer::start(path.to_owned(), closing.clone());
-        Ok(Self { readers: backend::readers(path), queue, writer: Arc::new(Mutex::new(Some(writer))), closing })
+        Ok(Self {
+            readers: backend::readers(path),
+            queue,
+            writer: Arc::new(Mutex::new(Some(writer))),
+            closing,
+        })
     }
 
     /// Applies what a delivery says, and journals it, in one transaction. The answer comes when it is
@@ -83,7 +88,11 @@ impl Store {
     }
 
     /// What is known of a caller in its organization.
-    pub async fn standing(&self, organization: &OrganizationId, user: &UserId) -> Result<Standing, StoreError> {
+    pub async fn standing(
+        &self,
+        organization: &OrganizationId,
+        user: &UserId,
+    ) -> Result<Standing, StoreError> {
         standing::of(&self.readers, organization, user).await
     }
 
@@ -102,10 +111,10 @@ impl Store {
     pub async fn close(&self) {
         self.closing.cancel();
         let writer = self.writer.lock().await.take();
-        if let Some(writer) = writer {
-            if let Err(error) = writer.await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the writer ended badly");
-            }
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "the writer ended badly");
         }
         self.readers.close().await;
     }

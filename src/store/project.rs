@@ -77,9 +77,11 @@ pub(super) async fn places_of(
     if users.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let rows: Vec<(String, String)> = sqlx::query_as(PLACES_OF_USERS).bind(id_rows(users)).fetch_all(db).await?;
+    let rows: Vec<(String, String)> =
+        sqlx::query_as(PLACES_OF_USERS).bind(id_rows(users)).fetch_all(db).await?;
     let place = |(organization, user): (String, String)| {
-        let organization = OrganizationId::parse(organization).map_err(|_| StoreError::Foreign("organization id"))?;
+        let organization =
+            OrganizationId::parse(organization).map_err(|_| StoreError::Foreign("organization id"))?;
         let user = UserId::parse(user).map_err(|_| StoreError::Foreign("user id"))?;
         Ok((organization, user))
     };
@@ -111,11 +113,13 @@ pub(super) async fn list(
         return Ok(());
     }
     let all = places.iter().map(|(organization, user)| json!({ "organization": organization, "user": user }));
-    sqlx::query(UNLIST).bind(Value::from_iter(all).to_string()).execute(&mut *db).await?;
+    sqlx::query(UNLIST).bind(all.collect::<Value>().to_string()).execute(&mut *db).await?;
     let known = places.iter().filter_map(|(organization, user)| {
         let (created, email_key) = keys(user)?;
-        Some(json!({ "organization": organization, "user": user, "created": created, "email_key": email_key }))
+        Some(
+            json!({ "organization": organization, "user": user, "created": created, "email_key": email_key }),
+        )
     });
-    sqlx::query(LIST).bind(Value::from_iter(known).to_string()).execute(db).await?;
+    sqlx::query(LIST).bind(known.collect::<Value>().to_string()).execute(db).await?;
     Ok(())
 }

@@ -21,11 +21,8 @@ pub(super) async fn of(
     organization: &OrganizationId,
     user: &UserId,
 ) -> Result<Standing, StoreError> {
-    let row: Row = sqlx::query_as(STANDING)
-        .bind(organization.as_str())
-        .bind(user.as_str())
-        .fetch_one(readers)
-        .await?;
+    let row: Row =
+        sqlx::query_as(STANDING).bind(organization.as_str()).bind(user.as_str()).fetch_one(readers).await?;
     let (organization_deleted, user_deleted, user_banned, ended, role, updated) = row;
     let membership = match (ended, role, updated) {
         (Some(at_ms), ..) => Some(StoredMembership::Deleted { at_ms }),

@@ -13,13 +13,13 @@ use crate::domain::id::InvalidId;
 use crate::domain::merge::{InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::model::Metadata;
 use crate::domain::{
-    Invitation, InvitationId, InvitationStatus, Membership, MembershipId, Observed, Organization, OrganizationId,
-    Role, User, UserId, Version,
+    Invitation, InvitationId, InvitationStatus, Membership, MembershipId, Observed, Organization,
+    OrganizationId, Role, User, UserId, Version,
 };
 
 /// A JSON array of `{"id": …}`, as the statements take it.
 pub(super) fn id_rows<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    Value::from_iter(ids.into_iter().map(|id| json!({ "id": id }))).to_string()
+    ids.into_iter().map(|id| json!({ "id": id })).collect::<Value>().to_string()
 }
 
 fn foreign(column: &'static str) -> impl FnOnce(InvalidId) -> StoreError {
@@ -156,7 +156,8 @@ pub(super) async fn load_organizations(
     db: &mut SqliteConnection,
     ids: &BTreeSet<OrganizationId>,
 ) -> Result<BTreeMap<OrganizationId, OrganizationState>, StoreError> {
-    let mut states: BTreeMap<_, _> = ids.iter().map(|id| (id.clone(), OrganizationState::default())).collect();
+    let mut states: BTreeMap<_, _> =
+        ids.iter().map(|id| (id.clone(), OrganizationState::default())).collect();
     if states.is_empty() {
         return Ok(states);
     }

@@ -53,11 +53,7 @@ async fn run(path: PathBuf, mut queue: mpsc::Receiver<Job>, closing: Cancellatio
         let waiting = work.len();
         let result = write(&path, &mut connection, work).await;
         if let Err(error) = &result {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                waiting,
-                "nothing was written"
-            );
+            tracing::error!(error = error as &dyn std::error::Error, waiting, "nothing was written");
             // Whatever broke the connection, the next batch starts from a new one.
             connection = None;
         }
