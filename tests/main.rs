@@ -1,1 +1,6 @@
+//! Every test that needs more than one room, in one binary: a folder for each flow.
 
+#![expect(unreachable_pub, reason = "the modules of a test binary are reachable from nowhere")]
+
+mod store;
+mod support;
