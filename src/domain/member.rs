@@ -203,9 +203,19 @@ mod tests {
 
     #[test]
     fn words_begin_words() {
-        for hit in
-            ["ada", "ADA mar", "neill", "strasse ada", "42", "countess", "love", "ada.love@exam", "", "@", " . "]
-        {
+        for hit in [
+            "ada",
+            "ADA mar",
+            "neill",
+            "strasse ada",
+            "42",
+            "countess",
+            "love",
+            "ada.love@exam",
+            "",
+            "@",
+            " . ",
+        ] {
             assert!(Filter::default().with_text(hit).matches(&ada()), "{hit:?}");
         }
         for miss in ["da", "ada bob", "example", "ada.love@example.org", "user_ada", "love@example"] {
@@ -218,15 +228,20 @@ mod tests {
         let holds = |field: &str, value: &str| {
             Filter::default().with_metadata(field.to_owned(), value.to_owned()).matches(&ada())
         };
-        assert!(holds("team", "core") && holds("level", "3") && holds("lead", "true") && holds("a.b", "dotted"));
+        assert!(
+            holds("team", "core") && holds("level", "3") && holds("lead", "true") && holds("a.b", "dotted")
+        );
         assert!(holds("rate", "1.5"));
-        assert!(!holds("none", "null") && !holds("none", "") && !holds("list", "core") && !holds("absent", ""));
+        assert!(
+            !holds("none", "null") && !holds("none", "") && !holds("list", "core") && !holds("absent", "")
+        );
         assert!(!holds("team", "Core") && !holds("team", "\"core\"") && !holds("level", "3.0"));
     }
 
     #[test]
     fn filters_hold_together() {
-        let both = Filter::default().with_role(Role::new("admin")).with_metadata("team".into(), "core".into());
+        let both =
+            Filter::default().with_role(Role::new("admin")).with_metadata("team".into(), "core".into());
         assert!(both.matches(&ada()));
         assert!(!both.clone().with_metadata("team".into(), "web".into()).matches(&ada()));
         assert!(!both.with_text("bob").matches(&ada()));

@@ -62,7 +62,11 @@ impl Store {
         todo!()
     }
     /// What is known of a caller.
-    pub async fn standing(&self, organization: &OrganizationId, user: &UserId) -> Result<Standing, StoreError> {
+    pub async fn standing(
+        &self,
+        organization: &OrganizationId,
+        user: &UserId,
+    ) -> Result<Standing, StoreError> {
         todo!()
     }
     /// The time of the last applied event, in Unix milliseconds.
