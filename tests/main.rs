@@ -1,4 +1,8 @@
-//! Every integration test, as one program: a folder per flow.
+//! Every test that needs more than one room, in one binary: a folder for each flow.
+
+#![expect(unreachable_pub, reason = "the modules of a test binary are reachable from nowhere")]
 
 mod fixtures;
 mod running;
+mod store;
+mod support;

@@ -103,10 +103,8 @@ mod tests {
 
     #[test]
     fn a_membership_that_ended_after_the_token_refuses() {
-        let ended = |at_ms| Standing {
-            membership: Some(StoredMembership::Deleted { at_ms }),
-            ..Standing::default()
-        };
+        let ended =
+            |at_ms| Standing { membership: Some(StoredMembership::Deleted { at_ms }), ..Standing::default() };
         assert_eq!(role(&ended(ISSUED_MS + 1)), Err(Contradiction::MembershipDeleted));
         assert_eq!(role(&ended(ISSUED_MS)), Ok(Some("org:admin".to_owned())));
     }

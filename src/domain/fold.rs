@@ -29,7 +29,10 @@ mod tests {
 
     #[test]
     fn words_are_runs_of_letters_and_digits() {
-        assert_eq!(words("Ada-Lovelace 2nd, О'Нил").collect::<Vec<_>>(), ["ada", "lovelace", "2nd", "о", "нил"]);
+        assert_eq!(
+            words("Ada-Lovelace 2nd, О'Нил").collect::<Vec<_>>(),
+            ["ada", "lovelace", "2nd", "о", "нил"]
+        );
         assert_eq!(words("--- ").count(), 0);
     }
 

@@ -150,7 +150,8 @@ impl Filter {
         };
         self.metadata.iter().all(|(field, wanted)| match object.get(field) {
             Some(Value::String(text)) => text == wanted,
-            Some(scalar @ (Value::Number(_) | Value::Bool(_))) => scalar.to_string() == *wanted,
+            Some(Value::Bool(flag)) => wanted == if *flag { "true" } else { "false" },
+            Some(Value::Number(number)) => *wanted == number.to_string(),
             Some(Value::Null | Value::Object(_) | Value::Array(_)) | None => false,
         })
     }
@@ -164,8 +165,7 @@ impl TextFilter {
         }
         let local_part = email.rsplit_once('@').map_or(email, |(local, _)| local);
         let texts = [user.first_name.as_deref(), user.last_name.as_deref(), user.username.as_deref()];
-        let known: Vec<String> =
-            texts.into_iter().flatten().chain([local_part]).flat_map(|text| words(text)).collect();
+        let known: Vec<String> = texts.into_iter().flatten().chain([local_part]).flat_map(words).collect();
         self.words.iter().all(|word| known.iter().any(|candidate| candidate.starts_with(word.as_str())))
     }
 }
@@ -203,9 +203,19 @@ mod tests {
 
     #[test]
     fn words_begin_words() {
-        for hit in
-            ["ada", "ADA mar", "neill", "strasse ada", "42", "countess", "love", "ada.love@exam", "", "@", " . "]
-        {
+        for hit in [
+            "ada",
+            "ADA mar",
+            "neill",
+            "strasse ada",
+            "42",
+            "countess",
+            "love",
+            "ada.love@exam",
+            "",
+            "@",
+            " . ",
+        ] {
             assert!(Filter::default().with_text(hit).matches(&ada()), "{hit:?}");
         }
         for miss in ["da", "ada bob", "example", "ada.love@example.org", "user_ada", "love@example"] {
@@ -218,15 +228,20 @@ mod tests {
         let holds = |field: &str, value: &str| {
             Filter::default().with_metadata(field.to_owned(), value.to_owned()).matches(&ada())
         };
-        assert!(holds("team", "core") && holds("level", "3") && holds("lead", "true") && holds("a.b", "dotted"));
+        assert!(
+            holds("team", "core") && holds("level", "3") && holds("lead", "true") && holds("a.b", "dotted")
+        );
         assert!(holds("rate", "1.5"));
-        assert!(!holds("none", "null") && !holds("none", "") && !holds("list", "core") && !holds("absent", ""));
+        assert!(
+            !holds("none", "null") && !holds("none", "") && !holds("list", "core") && !holds("absent", "")
+        );
         assert!(!holds("team", "Core") && !holds("team", "\"core\"") && !holds("level", "3.0"));
     }
 
     #[test]
     fn filters_hold_together() {
-        let both = Filter::default().with_role(Role::new("admin")).with_metadata("team".into(), "core".into());
+        let both =
+            Filter::default().with_role(Role::new("admin")).with_metadata("team".into(), "core".into());
         assert!(both.matches(&ada()));
         assert!(!both.clone().with_metadata("team".into(), "web".into()).matches(&ada()));
         assert!(!both.with_text("bob").matches(&ada()));

@@ -178,7 +178,10 @@ pub struct Invitation {
 
 impl fmt::Debug for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invitation").field("id", &self.id).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Invitation")
+            .field("id", &self.id)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,82 +1,121 @@
-//! The only room with SQL. (signatures first)
-#![allow(unused_variables, clippy::unused_async)]
+//! The only room with SQL: the read model, the journal, and the one door through which both are written.
+//!
+//! `apply` is that door. Deliveries and reconciliation both end there, so the order of changes is decided
+//! once (`domain::merge`). Reads go to a pool of their own and never wait for a write.
+
+mod apply;
+mod backend;
+mod error;
+mod journal;
+mod members;
+mod project;
+mod standing;
+mod states;
+mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
 use crate::domain::{Change, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
+use apply::Work;
+pub use error::StoreError;
+pub use journal::Delivery;
+use writer::Job;
 
-/// One open database: a writer, and a pool of readers.
+/// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
-pub struct Store {}
-
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The queue of writes is full, or the store is closing.
-    #[error("too many writes are waiting")]
-    Busy,
-    /// The database did not do it.
-    #[error("the database could not be used")]
-    Database(#[source] sqlx::Error),
-}
-
-/// One signed event, on its way into the journal.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// `svix-id`
-    pub message_id: String,
-    /// Clerk's name of the event.
-    pub event_type: &'static str,
-    /// The id of the object that it is about.
-    pub object_id: Option<String>,
-    /// The user that it is about.
-    pub user_id: Option<String>,
-    /// When it happened.
-    pub occurred_at_ms: Option<i64>,
-    /// When it came in.
-    pub received_at_ms: i64,
-    /// What it says, stripped to what we use.
-    pub payload: Option<String>,
+pub struct Store {
+    readers: SqlitePool,
+    queue: mpsc::Sender<Job>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    closing: CancellationToken,
 }
 
 impl Store {
-    /// Opens (and makes, and migrates) the database.
+    /// Opens the database; makes it when it is not there, and brings its schema up to date.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        todo!()
+        match database {
+            Database::Sqlite(path) => Self::open_file(path).await,
+            Database::Postgres(_) => Err(StoreError::Unsupported),
+        }
     }
-    /// Applies a delivery; answers when it is durable.
+
+    async fn open_file(path: &Path) -> Result<Self, StoreError> {
+        backend::prepare(path).await?;
+        let closing = CancellationToken::new();
+        let (queue, writer) = writer::start(path.to_owned(), closing.clone());
+        Ok(Self {
+            readers: backend::readers(path),
+            queue,
+            writer: Arc::new(Mutex::new(Some(writer))),
+            closing,
+        })
+    }
+
+    /// Applies what a delivery says, and journals it, in one transaction. The answer comes when it is
+    /// durable; an error means that nothing was written.
     pub async fn deliver(&self, delivery: Delivery, changes: Vec<Change>) -> Result<Outcome, StoreError> {
-        todo!()
+        let outcomes = self.write(Work::Delivery { delivery, changes }).await?;
+        Ok(outcomes.first().copied().unwrap_or(Outcome::Stale))
     }
-    /// Keeps a delivery that could not be used, and why.
+
+    /// Keeps a delivery that could not be used as a dead letter, and why. The same message is tried again
+    /// when it comes again.
     pub async fn bury(&self, delivery: Delivery, error: String) -> Result<(), StoreError> {
-        todo!()
+        self.write(Work::DeadLetter { delivery, error }).await.map(drop)
     }
-    /// Applies what a pass found.
+
+    /// Applies what a pass found; one outcome for each change.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, StoreError> {
-        todo!()
+        self.write(Work::Pass { changes }).await
     }
-    /// Members of one organization.
+
+    async fn write(&self, work: Work) -> Result<Vec<Outcome>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Job { work, reply }).map_err(|_| StoreError::Busy)?;
+        answer.await.map_err(|_| StoreError::Busy)?
+    }
+
+    /// Members of one organization, in order, filtered and paged.
     pub async fn members(&self, query: &MemberQuery) -> Result<Page, StoreError> {
-        todo!()
+        members::list(&self.readers, query).await
     }
-    /// What is known of a caller.
-    pub async fn standing(&self, organization: &OrganizationId, user: &UserId) -> Result<Standing, StoreError> {
-        todo!()
+
+    /// What is known of a caller in its organization.
+    pub async fn standing(
+        &self,
+        organization: &OrganizationId,
+        user: &UserId,
+    ) -> Result<Standing, StoreError> {
+        standing::of(&self.readers, organization, user).await
     }
-    /// The time of the last applied event, in Unix milliseconds.
+
+    /// The time of the last applied event, in Unix milliseconds; `None` before the first one.
     pub async fn as_of_ms(&self) -> Result<Option<i64>, StoreError> {
-        todo!()
+        journal::last_applied_event_ms(&self.readers).await
     }
+
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        sqlx::query("SELECT 1 FROM progress LIMIT 1").execute(&self.readers).await?;
+        Ok(())
     }
+
     /// Takes no more writes, finishes those that wait, and closes the database.
     pub async fn close(&self) {
-        todo!()
+        self.closing.cancel();
+        let writer = self.writer.lock().await.take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "the writer ended badly");
+        }
+        self.readers.close().await;
     }
 }
-#[allow(unused)]
-fn _unused(_: &Path) {}

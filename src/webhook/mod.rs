@@ -1,23 +1,9 @@
-//! Takes Clerk's webhooks. (signatures first)
-#![allow(unused_variables, clippy::unused_async, clippy::needless_pass_by_value)]
+//! Takes Clerk's webhooks: bytes, verify, decode, store, and only then an answer.
+//!
+//! Svix retries every answer that is not 2xx, and forgets every event that got one. So a 2xx is sent when
+//! the event is durable, or when it is none of ours, and never else.
 
-use axum::http::HeaderMap;
-use axum::response::Response;
-use secrecy::SecretString;
+mod receive;
+mod verify;
 
-use crate::store::Store;
-
-/// Verifies deliveries, decodes them and hands them to the store.
-#[derive(Debug)]
-pub struct Receiver {}
-
-impl Receiver {
-    /// The secrets have been checked by the configuration; without one every delivery is answered 503.
-    pub fn new(store: Store, secrets: &[SecretString], instance_id: Option<String>) -> anyhow::Result<Self> {
-        todo!()
-    }
-    /// Answers one delivery. The route has already bounded the body at 1 MiB.
-    pub async fn receive(&self, headers: &HeaderMap, body: &[u8]) -> Response {
-        todo!()
-    }
-}
+pub use receive::Receiver;

@@ -1,0 +1,80 @@
+//! Opens the database: connections, their settings, and the schema.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+
+use super::error::StoreError;
+
+/// How many requests may read at the same time.
+const READERS: u32 = 8;
+
+/// How long a statement waits for another process that writes, such as `roster reconcile`.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Every schema that was ever released, in order.
+fn migrations() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "read model".into(),
+        MigrationType::Simple,
+        include_str!("../../migrations/sqlite/0001_read_model.sql").into_sql_str(),
+        false,
+    )])
+}
+
+/// How each connection to the file is set up.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A commit is on the disk before the delivery is acknowledged.
+        .synchronous(SqliteSynchronous::Full)
+        // What is erased must not stay readable in free pages.
+        .pragma("secure_delete", "on")
+        .foreign_keys(false)
+        .busy_timeout(LOCK_PATIENCE)
+        .disable_statement_logging()
+}
+
+/// Makes the file if need be, readable for its owner alone, and brings its schema up to date.
+pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
+    let open_error =
+        |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
+    create_private(path).map_err(|error| open_error(error.into()))?;
+    let mut connection = connect(path).await.map_err(open_error)?;
+    migrations().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
+    Ok(())
+}
+
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut file = OpenOptions::new();
+    file.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+    file.open(path).map(drop)
+}
+
+/// A connection for the one writer.
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    options(path).connect().await
+}
+
+/// The readers' pool.
+pub(super) fn readers(path: &Path) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(LOCK_PATIENCE)
+        // Asking a local file whether it is still there costs a thread hand-over for nothing.
+        .test_before_acquire(false)
+        .connect_lazy_with(options(path).pragma("query_only", "on"))
+}

@@ -1,0 +1,132 @@
+//! The journal: what came in, and what became of it.
+//!
+//! It remembers message ids, so that a message is applied once, and keeps what could not be used as dead
+//! letters. A payload is stripped before it gets here, and blanked when the person it speaks of is deleted.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+use super::error::StoreError;
+use super::states::id_rows;
+use crate::domain::{InvitationId, Outcome, UserId};
+
+/// The outcome of a delivery that could not be used.
+pub(super) const DEAD: &str = "dead";
+
+/// One signed event, on its way into the journal.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// `svix-id`
+    pub message_id: String,
+    /// Clerk's name of the event.
+    pub event_type: &'static str,
+    /// The id of the object that it is about, as far as it could be read.
+    pub object_id: Option<String>,
+    /// The user that it is about, as far as it could be read.
+    pub user_id: Option<UserId>,
+    /// When it happened, in Unix milliseconds.
+    pub occurred_at_ms: Option<i64>,
+    /// When it came in, in Unix milliseconds.
+    pub received_at_ms: i64,
+    /// What it says, stripped to what we use; JSON.
+    pub payload: Option<String>,
+}
+
+impl Delivery {
+    /// The invitation that it is about.
+    pub(super) fn invitation_id(&self) -> Option<InvitationId> {
+        let id =
+            self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationInvitation."))?;
+        InvitationId::parse(id.clone()).ok()
+    }
+}
+
+/// A delivery and what became of it.
+pub(super) struct Entry {
+    pub(super) delivery: Delivery,
+    pub(super) outcome: &'static str,
+    pub(super) error: Option<String>,
+}
+
+const SETTLED: &str = "SELECT e.message_id FROM json_each($1) AS r
+    CROSS JOIN events e ON e.message_id = r.value->>'id' WHERE e.outcome IN ('applied', 'stale')";
+
+/// Which of these messages were applied, or stale, before.
+pub(super) async fn settled<'a>(
+    db: &mut SqliteConnection,
+    deliveries: impl Iterator<Item = &'a Delivery>,
+) -> Result<HashSet<String>, StoreError> {
+    let ids: Vec<_> = deliveries.map(|delivery| delivery.message_id.as_str()).collect();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<(String,)> = sqlx::query_as(SETTLED).bind(id_rows(ids)).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+const RECORD: &str = "INSERT INTO events (message_id, type, object_id, user_id, occurred_at_ms,
+        received_at_ms, outcome, error, payload)
+    SELECT r.value->>'id', r.value->>'type', r.value->>'object', r.value->>'user',
+        CAST(r.value->>'occurred' AS BIGINT), CAST(r.value->>'received' AS BIGINT), r.value->>'outcome',
+        r.value->>'error', r.value->>'payload'
+    FROM json_each($1) AS r WHERE true
+    ON CONFLICT (message_id) DO UPDATE SET type = excluded.type, object_id = excluded.object_id,
+        user_id = excluded.user_id, occurred_at_ms = excluded.occurred_at_ms,
+        received_at_ms = excluded.received_at_ms, outcome = excluded.outcome, error = excluded.error,
+        payload = excluded.payload";
+
+const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_applied_event', $1)
+    ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
+
+/// Writes the entries of a batch; the payload of one that `is_erased` is left out.
+pub(super) async fn record(
+    db: &mut SqliteConnection,
+    entries: Vec<Entry>,
+    is_erased: impl Fn(&Delivery) -> bool,
+) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
+    let last_applied = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
+    // Within one batch the last word on a message counts, and a statement may touch a row only once.
+    let rows: BTreeMap<_, _> = (entries.iter())
+        .map(|Entry { delivery, outcome, error }| {
+            let payload = delivery.payload.as_ref().filter(|_| !is_erased(delivery));
+            let row = json!({
+                "id": delivery.message_id, "type": delivery.event_type, "object": delivery.object_id,
+                "user": delivery.user_id, "occurred": delivery.occurred_at_ms,
+                "received": delivery.received_at_ms, "outcome": outcome, "error": error, "payload": payload,
+            });
+            (&delivery.message_id, row)
+        })
+        .collect();
+    let rows = rows.into_values().collect::<Value>().to_string();
+    sqlx::query(RECORD).bind(rows).execute(&mut *db).await?;
+    if let Some(at_ms) = last_applied {
+        sqlx::query(ADVANCE).bind(at_ms).execute(db).await?;
+    }
+    Ok(())
+}
+
+const ERASE: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND (
+        user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)
+        OR object_id IN (SELECT i.id FROM json_each($1) AS r
+            CROSS JOIN invitations i ON i.user_id = r.value->>'id'))";
+
+/// Blanks what the journal says of deleted users, and of the invitations that they accepted.
+pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) -> Result<(), StoreError> {
+    if !users.is_empty() {
+        let rows = id_rows(users.iter().map(|id| id.as_str()));
+        sqlx::query(ERASE).bind(rows).execute(db).await?;
+    }
+    Ok(())
+}
+
+/// The time of the last applied event, in Unix milliseconds.
+pub(super) async fn last_applied_event_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
+    let statement = "SELECT at_ms FROM progress WHERE name = 'last_applied_event'";
+    Ok(sqlx::query_scalar(statement).fetch_optional(readers).await?)
+}

@@ -1,0 +1,170 @@
+//! The same changes, in any order and any number of times, end in the same rows and the same two answers.
+//!
+//! A longer run: `PROPTEST_CASES=100000 cargo test --release convergence`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use super::history::{Said, Step, history, lists, say};
+use crate::support::database::TestStore;
+
+/// Histories in one run, unless `PROPTEST_CASES` says otherwise.
+const HISTORIES: u32 = 1_000;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// An order that says everything once, and some of it twice or more.
+fn order_of(length: usize) -> impl Strategy<Value = Vec<usize>> {
+    let again = proptest::collection::vec(0..length, 0..=length / 2);
+    again.prop_flat_map(move |again| {
+        let all: Vec<_> = (0..length).chain(again).collect();
+        Just(all).prop_shuffle()
+    })
+}
+
+#[test]
+fn random_histories_converge() {
+    let runtime = runtime();
+    let databases: Vec<_> = (0..3).map(|_| runtime.block_on(TestStore::new())).collect();
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = HISTORIES;
+    }
+    let count = AtomicUsize::new(0);
+    let strategy = history().prop_flat_map(|history| {
+        let length = history.len();
+        (Just(history), order_of(length), order_of(length), 1_usize..5)
+    });
+    let result = TestRunner::new(config).run(&strategy, |(history, first, second, parts)| {
+        let prefix = format!("h{}-", count.fetch_add(1, Ordering::Relaxed));
+        let in_order: Vec<_> = (0..history.len()).collect();
+        runtime.block_on(async {
+            say(&databases[0], &prefix, &history, &in_order, history.len()).await;
+            say(&databases[1], &prefix, &history, &first, 1).await;
+            say(&databases[2], &prefix, &history, &second, parts).await;
+            let rows = databases[0].read_model(&prefix).await;
+            let lists_in_order = lists(&databases[0], &prefix).await;
+            for database in &databases[1..] {
+                prop_assert_eq!(&rows, &database.read_model(&prefix).await);
+                prop_assert_eq!(&lists_in_order, &lists(database, &prefix).await);
+            }
+            Ok::<(), TestCaseError>(())
+        })
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+fn permutations(length: usize) -> Vec<Vec<usize>> {
+    if length == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = permutations(length - 1);
+    let insert = |order: &Vec<usize>, at: usize| {
+        let mut order = order.clone();
+        order.insert(at, length - 1);
+        order
+    };
+    shorter.iter().flat_map(|order| (0..length).map(move |at| insert(order, at))).collect()
+}
+
+/// Says a history in every order, and returns what it always ends in.
+fn every_order(steps: Vec<Step>) -> Vec<String> {
+    runtime().block_on(async {
+        let history: Vec<_> = steps.into_iter().map(|step| Said { step, by_pass: false }).collect();
+        let database = TestStore::new().await;
+        let mut expected = None;
+        for (index, order) in permutations(history.len()).iter().enumerate() {
+            let prefix = format!("p{index}-");
+            // One transaction or one for each: both must do.
+            let parts = if index % 4 == 0 { order.len() } else { 1 };
+            say(&database, &prefix, &history, order, parts).await;
+            let rows = database.read_model(&prefix).await;
+            let lists = lists(&database, &prefix).await;
+            let (rows_before, lists_before) = expected.get_or_insert((rows.clone(), lists.clone()));
+            assert_eq!(*rows_before, rows, "{order:?} of {history:?}");
+            assert_eq!(*lists_before, lists, "{order:?} of {history:?}");
+        }
+        expected.unwrap().1
+    })
+}
+
+fn user(user: u8, at: i64, content: u8) -> Step {
+    Step::User { user, updated: at, observed: at, content, sign_in: None }
+}
+
+fn joined(membership: u8, user: u8, at: i64, content: u8) -> Step {
+    Step::Membership { membership, place: (0, user), created: at, updated: at, observed: at, content }
+}
+
+fn left(membership: u8, user: u8, at: i64) -> Step {
+    Step::MembershipDeleted { membership, place: (0, user), created: None, at }
+}
+
+#[test]
+fn a_member_who_left_and_came_back_is_listed_once() {
+    let ends = every_order(vec![
+        user(0, 1, 1),
+        joined(0, 0, 1, 1),
+        left(0, 0, 2),
+        joined(1, 0, 3, 0),
+        user(0, 4, 2),
+    ]);
+    assert_eq!(
+        ends,
+        [
+            r#"Account user_0 org:admin Some("person7@example.com")"#,
+            r#"Email user_0 org:admin Some("person7@example.com")"#
+        ]
+    );
+}
+
+#[test]
+fn a_deleted_user_stays_deleted() {
+    let ends = every_order(vec![
+        user(0, 1, 1),
+        joined(0, 0, 1, 1),
+        Step::UserDeleted { user: 0, at: 2 },
+        Step::SignIn { user: 0, at: 3 },
+        user(0, 5, 2),
+        Step::Invitation { invitation: 0, user: Some(0), updated: 1, observed: 1, content: 1 },
+    ]);
+    assert!(ends.is_empty(), "{ends:?}");
+}
+
+#[test]
+fn an_older_state_never_wins() {
+    let ends = every_order(vec![
+        user(0, 3, 3),
+        user(0, 1, 1),
+        user(0, 2, 2),
+        joined(0, 0, 1, 1),
+        Step::Membership { membership: 0, place: (0, 0), created: 1, updated: 2, observed: 2, content: 0 },
+        Step::Organization { organization: 0, updated: 1, observed: 1, content: 1 },
+    ]);
+    assert_eq!(
+        ends,
+        [
+            r#"Account user_0 org:admin Some("person6@example.com")"#,
+            r#"Email user_0 org:admin Some("person6@example.com")"#
+        ]
+    );
+}
+
+#[test]
+fn a_deleted_organization_lists_nobody() {
+    let ends = every_order(vec![
+        user(0, 1, 1),
+        joined(0, 0, 1, 1),
+        joined(1, 1, 1, 1),
+        user(1, 1, 1),
+        Step::OrganizationDeleted { organization: 0, at: 2 },
+        joined(2, 2, 3, 1),
+    ]);
+    assert!(ends.is_empty(), "{ends:?}");
+}

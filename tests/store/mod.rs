@@ -1,0 +1,4 @@
+//! The one door for writes.
+
+mod convergence;
+mod history;
