@@ -2,5 +2,6 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test binary are reachable from nowhere")]
 
+mod reading;
 mod store;
 mod support;

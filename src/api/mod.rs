@@ -1,8 +1,33 @@
-//! The public listener's routes. (signatures first)
+//! The public listener: Clerk's webhooks come in, members of the caller's organization go out.
+//!
+//! A request passes `edge` (its id, its time limit, how its errors look), meets its route, and, where it
+//! reads, is first turned into a [`caller::Caller`]. Only a caller makes a member query, and the
+//! organization in it is the token's, so no route can answer about another one.
+//!
+//! This room knows neither SQL nor what Clerk's payloads look like.
+
+mod body;
+mod caching;
+mod caller;
+mod coding;
+mod cursor;
+mod delivery;
+mod edge;
+mod health;
+mod members;
+mod params;
 pub mod problem;
+mod request_id;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::http::header::ALLOW;
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+
+use self::params::List;
+use self::problem::{Code, Problem};
 use crate::clerk::session_token::Verifier;
 use crate::domain::Role;
 use crate::store::Store;
@@ -22,7 +47,26 @@ pub struct Api {
 }
 
 /// Every route of the public listener, with its layers.
-pub fn router(api: Api) -> axum::Router {
-    let _ = api;
-    todo!()
+pub fn router(api: Api) -> Router {
+    edge::around(routes()).with_state(Arc::new(api))
+}
+
+fn routes() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/webhooks/clerk", only("POST", post(delivery::receive)))
+        .route(List::Users.path(), only("GET, HEAD", get(members::users)))
+        .route("/api/v1/entities/users/{userId}", only("GET, HEAD", get(members::user)))
+        .route(List::Admin.path(), only("GET, HEAD", get(members::admin)))
+        .route("/healthz", only("GET, HEAD", get(health::healthz)))
+        .route("/readyz", only("GET, HEAD", get(health::readyz)))
+        .fallback(async || Problem::new(Code::NotFound, "There is no such route."))
+}
+
+/// Refuses every other method of a route. The refusal is no part of the handler, so it comes before the
+/// handler's extractors, and with them the token, are looked at.
+fn only(allow: &'static str, methods: MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>> {
+    methods.fallback(async move || {
+        let problem = Problem::new(Code::MethodNotAllowed, format!("This route answers {allow}."));
+        ([(ALLOW, allow)], problem).into_response()
+    })
 }

@@ -1,0 +1,190 @@
+//! Who asks, and what they may see.
+//!
+//! A [`Caller`] exists only for a verified token that names an organization and that the read model does not
+//! contradict. It is the only maker of a [`MemberQuery`], so a handler that does not ask for a caller has no
+//! way to read anything.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::params::{List, Params};
+use super::problem::{Code, Problem};
+use crate::clerk::session_token::TokenError;
+use crate::clock;
+use crate::domain::{Filter, MemberQuery, Order, OrganizationId, Role, UserId};
+
+const SESSION_COOKIE: &[u8] = b"__session";
+
+/// As long as the key set waits before it may be fetched again.
+const KEYS_RETRY_AFTER_S: u32 = 30;
+
+/// A member of one organization.
+pub(super) struct Caller {
+    organization_id: OrganizationId,
+    role: Option<Role>,
+}
+
+/// A caller who may use the admin endpoint.
+pub(super) struct Admin(pub(super) Caller);
+
+impl Caller {
+    /// The organization that the token names.
+    pub(super) fn organization_id(&self) -> &OrganizationId {
+        &self.organization_id
+    }
+
+    /// The question for a list.
+    pub(super) fn list(&self, list: List, params: &Params) -> MemberQuery {
+        MemberQuery {
+            organization_id: self.organization_id.clone(),
+            order: list.order(),
+            after: params.after.clone(),
+            limit: params.limit,
+            ids: params.ids.clone(),
+            filter: params.filter(),
+        }
+    }
+
+    /// The question for one member.
+    pub(super) fn one(&self, user_id: UserId) -> MemberQuery {
+        MemberQuery {
+            organization_id: self.organization_id.clone(),
+            order: Order::Account,
+            after: None,
+            limit: None,
+            ids: Some(vec![user_id]),
+            filter: Filter::default(),
+        }
+    }
+
+    async fn identify(headers: &HeaderMap, api: &Api) -> Result<Self, Problem> {
+        let token = token(headers).map_err(|reason| Problem::new(Code::Unauthorized, reason))?;
+        let claims = api.verifier.verify(token, clock::now_ms()).await?;
+        let organization = claims.organization.ok_or_else(|| {
+            Problem::new(
+                Code::ValidationError,
+                "The session has no active organization; choose one and use the token that follows.",
+            )
+        })?;
+        let standing = api.store.standing(&organization.id, &claims.user_id).await?;
+        let role =
+            standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(|contradiction| {
+                Problem::new(Code::Forbidden, "Your access to this organization has ended; sign in again.")
+                    .caused_by(&contradiction)
+            })?;
+        Ok(Self { organization_id: organization.id, role })
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Refused(reason) => Self::new(Code::Unauthorized, reason),
+            TokenError::KeysUnavailable => {
+                Self::new(Code::Unavailable, "Tokens cannot be checked now; try again.")
+                    .retry_after(KEYS_RETRY_AFTER_S)
+                    .caused_by(&error)
+            }
+        }
+    }
+}
+
+/// Takes the token out of a request: `Authorization: Bearer`, else the `__session` cookie. A bearer token
+/// that is there wins, good or bad; another scheme is somebody else's business.
+fn token(headers: &HeaderMap) -> Result<&str, &'static str> {
+    let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+    let authorization = authorizations.next();
+    if authorizations.next().is_some() {
+        return Err("more than one Authorization header");
+    }
+    let token = authorization.and_then(bearer).or_else(|| session_cookie(headers)).ok_or("no token")?;
+    std::str::from_utf8(token).map_err(|_| "the token is not text")
+}
+
+fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
+    let value = authorization.as_bytes().trim_ascii();
+    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+    let (scheme, rest) = value.split_at_checked(end)?;
+    scheme.eq_ignore_ascii_case(b"Bearer").then(|| rest.trim_ascii())
+}
+
+/// The first one counts: browsers send the most specific first. HTTP/2 may split cookies over several lines.
+fn session_cookie(headers: &HeaderMap) -> Option<&[u8]> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).find_map(|cookie| {
+        let value = cookie.trim_ascii().strip_prefix(SESSION_COOKIE)?.strip_prefix(b"=")?;
+        Some(value.trim_ascii())
+    })
+}
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+        Self::identify(&parts.headers, api).await.map_err(|problem| {
+            let unauthorized = problem.code == Code::Unauthorized;
+            let mut response = problem.into_response();
+            if unauthorized {
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            response
+        })
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Admin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        if caller.role.as_ref().is_some_and(|role| api.admin_roles.contains(role)) {
+            return Ok(Self(caller));
+        }
+        Err(Problem::new(Code::Forbidden, "Only an admin of the organization may ask this.").into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(lines: &[(&str, &str)]) -> Result<String, &'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        token(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_bearer_token_wins_even_when_it_is_empty() {
+        let cookie = ("cookie", "__session=c");
+        assert_eq!(found(&[("authorization", "Bearer t")]), Ok("t".to_owned()));
+        assert_eq!(found(&[("authorization", "bEARER   t "), cookie]), Ok("t".to_owned()));
+        assert_eq!(found(&[("authorization", "Bearer"), cookie]), Ok(String::new()));
+        assert_eq!(found(&[("authorization", "Bearer \u{e9}"), cookie]), Ok("\u{e9}".to_owned()));
+    }
+
+    #[test]
+    fn any_other_scheme_leaves_it_to_the_cookie() {
+        let cookie = ("cookie", "a=\"x\"; __session_x=d;__session=c=; __session=e");
+        for other in ["Basic abc", "Bearertoken", "", "t"] {
+            assert_eq!(found(&[("authorization", other), cookie]), Ok("c=".to_owned()), "{other}");
+        }
+        assert_eq!(found(&[("cookie", "a=1"), ("cookie", "__session=c")]), Ok("c".to_owned()));
+        assert_eq!(found(&[("authorization", "Basic abc")]), Err("no token"));
+        assert_eq!(found(&[("cookie", "__session; x__session=1")]), Err("no token"));
+    }
+
+    #[test]
+    fn two_authorizations_are_refused() {
+        let twice = [("authorization", "Bearer t"), ("authorization", "Bearer t"), ("cookie", "__session=c")];
+        assert_eq!(found(&twice), Err("more than one Authorization header"));
+    }
+}

@@ -1,0 +1,103 @@
+//! The one layer that every request passes first and every answer last.
+//!
+//! It knows the request id, so it renders the errors; it sees the coding that is really sent, so it settles
+//! the entity tag; it sees both ends, so it limits the time and writes the log line. One layer and not five,
+//! because each costs something on every request.
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, timeout};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
+use tracing::{Instrument as _, debug, error, info, info_span};
+
+use super::problem::{Code, PROBLEM_JSON, Problem};
+use super::{caching, coding, request_id};
+
+/// No answer of ours takes so long unless something is wrong.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const COMPRESS_FROM_BYTES: u64 = 1024;
+
+/// Puts the layers around routes, fallbacks included.
+pub(super) fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    let compressible =
+        SizeAbove::new(COMPRESS_FROM_BYTES).and(NotForContentType::IMAGES).and(NotForContentType::SSE);
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(from_fn(pass))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(CompressionLayer::new().compress_when(compressible)),
+    )
+}
+
+async fn pass(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id::of(request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = info_span!(
+        "request",
+        request_id = id.to_str().unwrap_or_default(),
+        method = request.method().as_str(),
+        route = route.as_ref().map_or("-", MatchedPath::as_str),
+    );
+    let precondition = caching::Precondition::of(&request);
+    coding::settle(request.headers_mut());
+
+    let answered = timeout(TIME_LIMIT, next.run(request)).instrument(span.clone()).await;
+    let mut response = answered.unwrap_or_else(|_| too_slow().into_response());
+
+    let problem = response.extensions_mut().remove::<Problem>();
+    response = match &problem {
+        Some(problem) => render(response, problem, &id),
+        None => caching::settle(response, &precondition),
+    };
+    response.headers_mut().insert(request_id::X_REQUEST_ID, id);
+    span.in_scope(|| log(&response, problem.as_ref(), started.elapsed()));
+    response
+}
+
+/// 503 and not 504 or 408: there is no gateway, and the caller was not slow. It says what is true, that it is
+/// worth trying again; a webhook that was applied meanwhile is a duplicate then.
+fn too_slow() -> Problem {
+    Problem::new(Code::Unavailable, "The answer took too long; try again.").because("time limit reached")
+}
+
+/// The message of a panic can quote what it was about, so it is left to the panic hook.
+fn panicked(_message: Box<dyn Any + Send>) -> Response {
+    Problem::new(Code::InternalError, "a handler panicked").into_response()
+}
+
+fn render(mut response: Response, problem: &Problem, id: &HeaderValue) -> Response {
+    let body = problem.render(id.to_str().unwrap_or_default());
+    *response.body_mut() = body.into();
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn log(response: &Response, problem: Option<&Problem>, took: Duration) {
+    let status = response.status();
+    let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let reason = problem.map_or("-", Problem::reason);
+    if status.is_server_error() {
+        error!(status = status.as_u16(), latency_us, reason, "failed");
+    } else if status.is_client_error() {
+        info!(status = status.as_u16(), latency_us, reason, "refused");
+    } else {
+        debug!(status = status.as_u16(), latency_us, "answered");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The public keys of one issuer.
+//!
+//! Either one key from the configuration, which needs no network, or a key set that is fetched. Each issuer
+//! has its own `KeySet`: keys shared between two instances would let the tokens of one pass for the other's.
+
+mod fetch;
+mod key;
+mod remote;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use self::fetch::Fetcher;
+use self::key::{Key, Verdict};
+use self::remote::Remote;
+use super::session_token::TokenError;
+use crate::clock;
+use crate::config::KeySource;
+
+pub(super) use self::key::{Signed, rsa_algorithm};
+
+/// The key set: fresh for five minutes, fetched by one flight at a time.
+#[derive(Debug)]
+pub struct KeySet {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Pem(Box<Key>),
+    Remote(Arc<Remote>),
+    None,
+}
+
+impl KeySet {
+    /// Prepares the key set; fetches nothing yet.
+    pub fn new(source: KeySource) -> anyhow::Result<Self> {
+        let source = match source {
+            KeySource::Pem(pem) => Source::Pem(Box::new(Key::from_pem(&pem).context(
+                "CLERK_JWT_KEY is not an RSA public key of 2048 to 8192 bits in PEM form \
+                 (-----BEGIN PUBLIC KEY-----); copy it again from the dashboard, API keys, JWKS public key",
+            )?)),
+            KeySource::Jwks { url, bearer } => {
+                Source::Remote(Arc::new(Remote::new(Fetcher::new(&url, bearer)?)))
+            }
+            KeySource::None => Source::None,
+        };
+        Ok(Self { source })
+    }
+
+    /// Whether a usable key is known; tries to fetch the set when none is (within the cool-down).
+    pub async fn is_available(&self) -> bool {
+        self.is_available_at(clock::now_ms()).await
+    }
+
+    /// [`Self::is_available`] at a given moment.
+    pub async fn is_available_at(&self, now_ms: i64) -> bool {
+        match &self.source {
+            Source::Pem(_) => true,
+            Source::Remote(remote) => remote.is_available(now_ms).await,
+            Source::None => false,
+        }
+    }
+
+    /// Checks a signature, and nothing else.
+    pub(super) async fn verify(&self, signed: &Signed<'_>, now_ms: i64) -> Result<(), TokenError> {
+        match &self.source {
+            Source::Pem(key) => match key.check(signed) {
+                Verdict::Good => Ok(()),
+                verdict => Err(TokenError::Refused(verdict.reason())),
+            },
+            Source::Remote(remote) => remote.verify(signed, now_ms).await,
+            Source::None => Err(TokenError::KeysUnavailable),
+        }
+    }
+}
