@@ -90,6 +90,12 @@ async fn availability_fetches_the_set_once() {
     assert!(keys.is_available().await);
     assert!(keys.is_available().await);
     assert_eq!(clerk.requests(), 1);
+    clerk.serves(&[]);
+    let keys = KeySet::new(clerk.source(None)).unwrap();
+    for (at_ms, requests) in [(0, 2), (1, 2), (29_999, 2), (30_000, 3)] {
+        assert!(!keys.is_available_at(NOW_MS + at_ms).await);
+        assert_eq!(clerk.requests(), requests, "an empty set is not asked for again within the cool-down");
+    }
 }
 
 #[tokio::test]
