@@ -1,0 +1,19 @@
+# Run with nothing but Rust: a simulated Clerk, fixtures, ready-made tokens.
+dev *ARGS:
+    cargo run --release -- dev {{ARGS}}
+
+# Every test.
+test *ARGS:
+    cargo test --locked {{ARGS}}
+
+# What has to pass before a change goes in.
+check:
+    .ci/run
+
+# Put the code into its form.
+fmt:
+    cargo fmt
+
+# The image.
+image TAG="roster:dev":
+    docker build -t {{TAG}} .

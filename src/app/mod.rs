@@ -1,0 +1,116 @@
+//! The only place that knows every part: opens, wires, serves, drains.
+
+mod claim;
+pub mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::{self, Api};
+use crate::clerk::jwks::KeySet;
+use crate::clerk::session_token::Verifier;
+use crate::config::{Config, Database, KeySource};
+use crate::store::Store;
+use crate::webhook::Receiver;
+
+pub use claim::{Claim, ClaimError};
+
+/// A service that is wired, and not listening yet.
+pub struct App {
+    store: Store,
+    router: axum::Router,
+    claim: Option<Claim>,
+}
+
+impl App {
+    /// Claims and opens the database, and wires every part.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let claim = match &config.database {
+            Database::Sqlite(path) => Some(Claim::take(path)?),
+            Database::Postgres(_) => None,
+        };
+        say_what_is_off(&config);
+        let store = Store::open(&config.database).await.context("the database cannot be opened")?;
+        let keys = KeySet::new(config.keys)?;
+        let verifier = Verifier::new(keys, config.issuer, config.authorized_parties);
+        let receiver = Receiver::new(store.clone(), &config.webhook_secrets, config.instance_id)?;
+        let router = api::router(Api {
+            store: store.clone(),
+            verifier: Arc::new(verifier),
+            admin_roles: config.admin_roles.into(),
+            receiver: Arc::new(receiver),
+        });
+        Ok(Self { store, router, claim })
+    }
+
+    /// Serves until `shutdown`, finishes what is under way, and closes the database.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let address = listener.local_addr().context("the listener has no address")?;
+        info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+        let drained = server::serve(listener, self.router, shutdown).await;
+        self.store.close().await;
+        drop(self.claim);
+        if !drained {
+            warn!("some requests were cut off: they took too long to finish");
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// Runs the service on a listener until `shutdown`.
+pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    App::open(config).await?.serve(listener, shutdown).await
+}
+
+/// Runs the service beside the caller, for `roster dev` and for tests.
+pub async fn start(config: Config, listener: TcpListener) -> anyhow::Result<Running> {
+    let address = listener.local_addr().context("the listener has no address")?;
+    let app = App::open(config).await?;
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(app.serve(listener, shutdown.clone()));
+    Ok(Running { address, shutdown, task })
+}
+
+/// A service that runs beside the caller.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Stops it as a signal would, and waits until its database is closed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        self.task.await.context("the service ended in a panic")?
+    }
+}
+
+fn say_what_is_off(config: &Config) {
+    match &config.database {
+        Database::Sqlite(path) => info!(path = %path.display(), "database"),
+        Database::Postgres(_) => info!("database: PostgreSQL"),
+    }
+    match &config.keys {
+        KeySource::Pem(_) => info!("tokens are checked with CLERK_JWT_KEY"),
+        KeySource::Jwks { url, .. } => info!(url, "tokens are checked with a key set"),
+        KeySource::None => warn!("no token can be checked: set CLERK_PUBLISHABLE_KEY, or CLERK_JWT_KEY"),
+    }
+    if config.webhook_secrets.is_empty() {
+        warn!("webhooks are answered 503: set CLERK_WEBHOOK_SIGNING_SECRET");
+    }
+    if config.authorized_parties.is_empty() {
+        warn!("tokens of every origin are accepted: set CLERK_AUTHORIZED_PARTIES");
+    }
+    if config.secret_key.is_none() {
+        info!("no CLERK_SECRET_KEY: the copy is kept by webhooks alone");
+    }
+}

@@ -1,0 +1,108 @@
+//! Takes connections and speaks HTTP/1.1 and HTTP/2 (without TLS) on them.
+//!
+//! Written out because `axum::serve` has no time limits: a client that connects and stays silent would hold
+//! its connection for ever.
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::{Request, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+/// How long a new connection may take to send the head of its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// How long a connection may be idle between requests. Load balancers reuse theirs for 60 s: closing earlier
+/// would cut off a request that is already on its way.
+const IDLE: Duration = Duration::from_secs(75);
+/// The longest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// How long requests may go on after the stop signal.
+const DRAIN: Duration = Duration::from_secs(25);
+/// How long to wait when the system has no more file descriptors.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Serves until `shutdown`, then lets open requests finish. False when some had to be cut off.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> bool {
+    let http = http();
+    let graceful = GracefulShutdown::new();
+    let cut_off = CancellationToken::new();
+    while let Some(stream) = shutdown.run_until_cancelled(accept(&listener)).await {
+        let connection = connection(http.clone(), stream, router.clone(), graceful.watcher());
+        tokio::spawn(cut_off.clone().run_until_cancelled_owned(connection));
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_ok();
+    cut_off.cancel();
+    drained
+}
+
+fn http() -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(MAX_HEAD);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(IDLE)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+    http
+}
+
+/// The next connection. A failure to accept is never the end of the service.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_the_clients(error.kind()) => {}
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_the_clients(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
+}
+
+async fn connection(http: Builder<TokioExecutor>, stream: TcpStream, router: Router, watcher: Watcher) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "TCP_NODELAY");
+    }
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = {
+        let asked = Arc::clone(&asked);
+        service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let router = router.clone();
+            async move {
+                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
+        })
+    };
+    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
+    let silent = async {
+        tokio::time::sleep(FIRST_REQUEST).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        result = connection => {
+            if let Err(error) = result {
+                debug!(error, "a connection ended early");
+            }
+        }
+        () = silent => debug!("a connection asked nothing and was closed"),
+    }
+}

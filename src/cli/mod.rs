@@ -1,0 +1,109 @@
+//! The command line: a file per command.
+//!
+//! Every command ends in one of three ways: done (0), failed (1), or wrong usage or configuration (2).
+
+pub mod completions;
+pub mod dev;
+pub mod health;
+pub mod replay;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::app::ClaimError;
+use crate::config::{Flags, Problems};
+
+/// A durable local copy of your Clerk users and organizations.
+#[derive(Debug, Parser)]
+#[command(
+    name = "roster",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Every setting is a flag, an environment variable, a line of .env or a key of roster.toml: \
+                  see `roster --help`."
+)]
+pub struct Cli {
+    /// Settings, before or after the command.
+    #[command(flatten)]
+    pub settings: Flags,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service
+    #[command(after_help = "Example: roster serve --listen 0.0.0.0:8080")]
+    Serve,
+    /// Run the service beside a simulated Clerk, with people in it, and print lines to try
+    #[command(after_help = "Example: ROSTER_LISTEN=127.0.0.1:8081 roster dev")]
+    Dev(dev::Dev),
+    /// Send events from files to a running service, signed with the webhook secret
+    #[command(after_help = "Example: roster replay events/ --to http://127.0.0.1:8080")]
+    Replay(replay::Replay),
+    /// Ask the running service for a sign of life (for container health checks)
+    #[command(after_help = "Example: roster health --port 8080")]
+    Health,
+    /// Print shell completions
+    #[command(after_help = "Example: roster completions bash > /etc/bash_completion.d/roster")]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// Why a command did not do it; decides the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration has mistakes.
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    /// The command was not used as it must be; a sentence that names the mend.
+    #[error("{0}")]
+    Usage(String),
+    /// It was tried and did not work.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast_ref::<ClaimError>() {
+            Some(taken @ ClaimError::Taken(_)) => Self::Usage(taken.to_string()),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) | Self::Usage(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+/// Runs a command and says how it ended.
+pub async fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Serve => serve::run(&cli.settings).await,
+        Command::Dev(dev) => dev.run(&cli.settings).await,
+        Command::Replay(replay) => replay.run(&cli.settings).await,
+        Command::Health => health::run(&cli.settings).await,
+        Command::Completions { shell } => completions::run(shell),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

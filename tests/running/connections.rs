@@ -1,0 +1,95 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use roster::app::server;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+struct Server {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<bool>,
+}
+
+async fn start(router: Router) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(server::serve(listener, router, shutdown.clone()));
+    Server { address, shutdown, task }
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_after_the_stop_signal() {
+    let (entered, mut entries) = mpsc::channel(1);
+    let go_on = CancellationToken::new();
+    let released = go_on.clone();
+    let slow = move || async move {
+        entered.send(()).await.unwrap();
+        released.cancelled().await;
+        "done"
+    };
+    let server = start(Router::new().route("/", get(slow))).await;
+    let idle = TcpStream::connect(server.address).await.unwrap();
+    let request = tokio::spawn(exchange(server.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    entries.recv().await.unwrap();
+    server.shutdown.cancel();
+    // The listener is gone as soon as nobody can connect.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!server.task.is_finished());
+    go_on.cancel();
+    assert!(request.await.unwrap().ends_with("done"));
+    assert!(server.task.await.unwrap(), "an idle connection is no reason to wait");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_long_head_is_refused() {
+    let server = start(Router::new().route("/", get(|| async { "ok" }))).await;
+    let fits =
+        format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nA: {}\r\n\r\n", "a".repeat(32 * 1024));
+    assert!(exchange(server.address, &fits).await.starts_with("HTTP/1.1 200"));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}", "a".repeat(64 * 1024));
+    stream.write_all(long.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 431");
+}
+
+#[tokio::test]
+async fn http_2_without_tls_is_spoken() {
+    let server = start(Router::new().route("/", get(|| async { "ok" }))).await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let answer = client.get(format!("http://{}/", server.address)).send().await.unwrap();
+    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+    assert_eq!(answer.text().await.unwrap(), "ok");
+    drop(client);
+    server.shutdown.cancel();
+    assert!(server.task.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let server = start(Router::new().route("/", get(|| async { "ok" }))).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    // The beginning of a head, and of HTTP/2's first bytes: neither version can be told yet.
+    silent.write_all(b"PR").await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(30), silent.read_u8()).await;
+    assert!(closed.unwrap().is_err());
+}
