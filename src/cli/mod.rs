@@ -3,7 +3,9 @@
 //! Every command ends in one of three ways: done (0), failed (1), or wrong usage or configuration (2).
 
 pub mod completions;
+pub mod dev;
 pub mod health;
+pub mod replay;
 pub mod serve;
 
 use std::process::ExitCode;
@@ -39,6 +41,12 @@ pub enum Command {
     /// Run the service
     #[command(after_help = "Example: roster serve --listen 0.0.0.0:8080")]
     Serve,
+    /// Run the service beside a simulated Clerk, with people in it, and print lines to try
+    #[command(after_help = "Example: ROSTER_LISTEN=127.0.0.1:8081 roster dev")]
+    Dev(dev::Dev),
+    /// Send events from files to a running service, signed with the webhook secret
+    #[command(after_help = "Example: roster replay events/ --to http://127.0.0.1:8080")]
+    Replay(replay::Replay),
     /// Ask the running service for a sign of life (for container health checks)
     #[command(after_help = "Example: roster health --port 8080")]
     Health,
@@ -86,6 +94,8 @@ impl Failure {
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve::run(&cli.settings).await,
+        Command::Dev(dev) => dev.run(&cli.settings).await,
+        Command::Replay(replay) => replay.run(&cli.settings).await,
         Command::Health => health::run(&cli.settings).await,
         Command::Completions { shell } => completions::run(shell),
     };

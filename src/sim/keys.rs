@@ -1,5 +1,7 @@
 //! The instance's signing key, its key set, and tokens signed with it.
 
+use std::fmt;
+
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -12,6 +14,13 @@ use serde_json::{Value, json};
 pub struct SigningKey {
     kid: String,
     pair: KeyPair,
+}
+
+// A private key is never printed.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
+    }
 }
 
 impl SigningKey {

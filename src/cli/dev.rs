@@ -1,0 +1,140 @@
+//! `roster dev`: the service, beside a simulated Clerk, with people in it.
+//!
+//! Everything takes the real way: the events are signed and posted to the webhook route, the tokens are
+//! checked against a key set that is fetched. Only the names of the keys are made up.
+
+mod folder;
+mod guide;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::replay::base_url;
+use super::{Failure, serve};
+use crate::app;
+use crate::clock;
+use crate::config::{self, Config, Database, Flags, KeySource};
+use crate::replay::post::Poster;
+use crate::replay::send::{Tally, send};
+use crate::replay::{Message, files};
+use crate::sim::Instance;
+use crate::sim::fixtures;
+use crate::sim::server::{Server, Shared};
+use crate::telemetry;
+
+use folder::Folder;
+
+/// The origin that the printed tokens name, as a front end on its usual port would.
+const ORIGIN: &str = "http://localhost:3000";
+
+/// How to run the demo.
+#[derive(Debug, clap::Args)]
+pub struct Dev {
+    /// Send the events of this folder (its *.json and *.jsonl) instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub fixtures: Option<PathBuf>,
+    /// Forget everything from earlier runs: database, key and secret in .roster-dev
+    #[arg(long)]
+    pub reset: bool,
+}
+
+impl Dev {
+    /// Runs until SIGTERM or Ctrl-C.
+    pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
+        let config = own_settings(flags)?;
+        telemetry::init(&config.log);
+        let messages = self.messages()?;
+        let shutdown = CancellationToken::new();
+        serve::stop_on_signal(shutdown.clone())?;
+        let listener = listen(config.listen).await?;
+        let address = listener.local_addr().map_err(anyhow::Error::from)?;
+        let folder = Folder::open(self.reset)?;
+        let secret = folder.webhook_secret()?;
+
+        let mut clerk = Instance::new(folder.signing_key()?, rand_seed(), clock::now_ms());
+        for message in &messages {
+            clerk.ingest(&serde_json::from_str(&message.body).unwrap_or(Value::Null));
+        }
+        let clerk = Shared::new(clerk);
+        let server = Server::start(clerk.clone()).await?;
+        let config = Config {
+            database: Database::Sqlite(folder.database()),
+            webhook_secrets: vec![secret.clone()],
+            keys: KeySource::Jwks { url: server.jwks_url(), bearer: None },
+            issuer: Some(clerk.lock().issuer().to_owned()),
+            authorized_parties: vec![ORIGIN.to_owned()],
+            ..config
+        };
+        let running = app::start(config, listener).await?;
+        let filled = shutdown.run_until_cancelled(fill(address, &secret, &messages)).await;
+        if let Some(tally) = filled.transpose()? {
+            let here = guide::Here { service: base_url(address), clerk: server.url(), folder: &folder };
+            print!("{}", guide::text(&here, &mut clerk.lock(), tally, clock::now_ms())?);
+            shutdown.cancelled().await;
+        }
+        Ok(running.stop().await?)
+    }
+
+    fn messages(&self) -> Result<Vec<Message>, Failure> {
+        let read = match &self.fixtures {
+            Some(path) => files::read(std::slice::from_ref(path))
+                .map(|events| events.into_iter().map(Message::from_content).collect()),
+            None => fixtures::messages(),
+        };
+        read.map_err(|error| Failure::Usage(format!("{:#}", anyhow::Error::from(error))))
+    }
+}
+
+/// Addresses and logs are heeded; what is said about a real Clerk or a real database is not for the demo.
+fn own_settings(flags: &Flags) -> Result<Config, Failure> {
+    let heeded = [
+        "ROSTER_LISTEN",
+        "PORT",
+        "ROSTER_OPS_LISTEN",
+        "ROSTER_OPS_TOKEN",
+        "ROSTER_LOG",
+        "RUST_LOG",
+        "ROSTER_LOG_FORMAT",
+    ];
+    let mut config = config::values(flags).keep(&heeded).check()?;
+    if config.log == Config::default().log {
+        // The lines to copy must not drown.
+        "warn".clone_into(&mut config.log.filter);
+    }
+    Ok(config)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => Failure::Usage(format!(
+            "{address} is taken: choose another address with ROSTER_LISTEN, for example \
+             ROSTER_LISTEN=127.0.0.1:8081"
+        )),
+        _ => Failure::Usage(format!(
+            "cannot listen on {address} ({error}): set ROSTER_LISTEN to an address of this machine"
+        )),
+    })
+}
+
+/// Sends the events through the webhook route, as Clerk would.
+async fn fill(address: SocketAddr, secret: &SecretString, messages: &[Message]) -> anyhow::Result<Tally> {
+    let poster = Poster::new(&base_url(address), secret.expose_secret(), Duration::from_secs(30))?;
+    send(&poster, messages, |_, answer| {
+        if let Some(reason) = &answer.detail {
+            tracing::warn!(reason, "an event was not taken");
+        }
+    })
+    .await
+}
+
+/// Sessions of this run are not those of the last.
+fn rand_seed() -> u64 {
+    clock::now_ms().unsigned_abs()
+}
