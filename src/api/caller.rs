@@ -75,7 +75,7 @@ impl Caller {
         let standing = api.store.standing(&organization.id, &claims.user_id).await?;
         let role =
             standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(|contradiction| {
-                Problem::new(Code::Forbidden, "You are not a member of this organization any more.")
+                Problem::new(Code::Forbidden, "Your access to this organization has ended; sign in again.")
                     .caused_by(&contradiction)
             })?;
         Ok(Self { organization_id: organization.id, role })

@@ -72,7 +72,6 @@ fn too_slow() -> Problem {
 }
 
 /// The message of a panic can quote what it was about, so it is left to the panic hook.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(_message: Box<dyn Any + Send>) -> Response {
     Problem::new(Code::InternalError, "a handler panicked").into_response()
 }

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_log_gets_the_chain_of_causes() {
-        let problem = Problem::from(StoreError::Database(sqlx::Error::PoolTimedOut));
+        let problem = Problem::from(StoreError::from(sqlx::Error::PoolTimedOut));
         assert!(problem.reason().starts_with("the database could not be used: pool timed out"));
         assert!(!problem.render("r").contains("pool"));
     }

@@ -111,16 +111,18 @@ pub(super) async fn record(
     Ok(())
 }
 
-const ERASE: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND (
-        user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)
-        OR object_id IN (SELECT i.id FROM json_each($1) AS r
-            CROSS JOIN invitations i ON i.user_id = r.value->>'id'))";
+const ERASE_USERS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    AND user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
+const ERASE_INVITATIONS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    AND object_id IN (SELECT i.id FROM json_each($1) AS r
+        CROSS JOIN invitations i ON i.user_id = r.value->>'id')";
 
 /// Blanks what the journal says of deleted users, and of the invitations that they accepted.
 pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) -> Result<(), StoreError> {
     if !users.is_empty() {
         let rows = id_rows(users.iter().map(|id| id.as_str()));
-        sqlx::query(ERASE).bind(rows).execute(db).await?;
+        sqlx::query(ERASE_USERS).bind(&rows).execute(&mut *db).await?;
+        sqlx::query(ERASE_INVITATIONS).bind(&rows).execute(db).await?;
     }
     Ok(())
 }

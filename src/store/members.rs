@@ -1,5 +1,7 @@
 //! Lists the members of one organization, in order, by keyset.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
@@ -11,32 +13,39 @@ use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Page, Role
 /// How many rows a filter looks at for each statement.
 const FILTER_ROWS: i64 = 500;
 
-/// One list statement: which order, and what else must hold.
+/// One list statement: from which rows, in which order.
 macro_rules! list {
-    ($key:literal, $also:literal) => {
+    ($from:literal, $key:literal) => {
         concat!(
             "SELECT u.*, m.id AS membership_id, m.role AS role, m.created_at_ms AS joined_at_ms,
                 m.public_metadata AS membership_metadata
-            FROM members x
-            CROSS JOIN users u ON u.id = x.user_id
+            FROM ",
+            $from,
+            " CROSS JOIN users u ON u.id = x.user_id
             CROSS JOIN memberships m ON m.id = x.membership_id
             WHERE x.organization_id = $1 AND (x.",
             $key,
-            ", x.user_id) > ($2, $3) ",
-            $also,
-            " ORDER BY x.",
+            ", x.user_id) > ($2, $3) ORDER BY x.",
             $key,
             ", x.user_id LIMIT $4"
         )
     };
+    (all $key:literal) => {
+        list!("members x", $key)
+    };
+    (ids $key:literal) => {
+        list!(
+            "json_each($5) AS r
+            CROSS JOIN members x ON x.organization_id = $1 AND x.user_id = r.value->>'id'",
+            $key
+        )
+    };
 }
 
-const BY_ACCOUNT: &str = list!("account_created_at_ms", "");
-const BY_EMAIL: &str = list!("email_key", "");
-const BY_ACCOUNT_OF_IDS: &str =
-    list!("account_created_at_ms", "AND x.user_id IN (SELECT r.value->>'id' FROM json_each($5) AS r)");
-const BY_EMAIL_OF_IDS: &str =
-    list!("email_key", "AND x.user_id IN (SELECT r.value->>'id' FROM json_each($5) AS r)");
+const BY_ACCOUNT: &str = list!(all "account_created_at_ms");
+const BY_EMAIL: &str = list!(all "email_key");
+const BY_ACCOUNT_OF_IDS: &str = list!(ids "account_created_at_ms");
+const BY_EMAIL_OF_IDS: &str = list!(ids "email_key");
 
 /// The place before the first member.
 fn start(order: Order) -> Cursor {
@@ -94,7 +103,8 @@ async fn fetch(
     };
     bound = bound.bind(rows);
     if let Some(ids) = &query.ids {
-        bound = bound.bind(id_rows(ids.iter().map(UserId::as_str)));
+        let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
+        bound = bound.bind(id_rows(distinct));
     }
     bound.fetch_all(readers).await?.iter().map(member).collect()
 }

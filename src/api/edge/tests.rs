@@ -2,7 +2,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LINK, VARY, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
@@ -90,7 +90,7 @@ async fn what_the_caller_has_is_not_sent_again() {
         let (status, headers, body) =
             send(method, "/large", &[(IF_NONE_MATCH.as_str(), tag), ("accept-encoding", "br")]).await;
         assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0));
-        let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["cache-control", "etag", "link", "vary", "x-request-id"]);
         assert_eq!(headers[ETAG], format!("\"{}-br\"", tag.trim_matches('"')));

@@ -52,7 +52,7 @@ pub(super) struct Key {
     kid: Option<String>,
     /// `None` when the key does not say: then any of the three will do.
     alg: Option<Algorithm>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 impl Key {
@@ -62,8 +62,8 @@ impl Key {
         // A private key is refused on this way too: it does not parse as a public one.
         let jwk = Jwk::from_decoding_key(&parsed, None)?;
         let AlgorithmParameters::RSA(rsa) = jwk.algorithm else { anyhow::bail!("not an RSA key") };
-        let key = decoding_key(&rsa.n, &rsa.e).ok_or_else(|| anyhow::anyhow!("not a usable RSA key"))?;
-        Ok(Self { kid: None, alg: Some(Algorithm::RS256), key })
+        let public = decoding_key(&rsa.n, &rsa.e).ok_or_else(|| anyhow::anyhow!("not a usable RSA key"))?;
+        Ok(Self { kid: None, alg: Some(Algorithm::RS256), public })
     }
 
     /// Takes an entry of a key set; `None` when it is not a key for RSA signatures that a token can name.
@@ -76,7 +76,7 @@ impl Key {
             None => None,
             Some(alg) => Some(rsa_algorithm(alg.as_str()?)?),
         };
-        Some(Self { kid: Some(text("kid")?.to_owned()), alg, key: decoding_key(text("n")?, text("e")?)? })
+        Some(Self { kid: Some(text("kid")?.to_owned()), alg, public: decoding_key(text("n")?, text("e")?)? })
     }
 
     /// Whether this is the key that a token names.
@@ -89,7 +89,7 @@ impl Key {
         if self.alg.is_some_and(|alg| alg != signed.alg) {
             return Verdict::WrongAlgorithm;
         }
-        match crypto::verify(signed.signature, signed.message.as_bytes(), &self.key, signed.alg) {
+        match crypto::verify(signed.signature, signed.message.as_bytes(), &self.public, signed.alg) {
             Ok(true) => Verdict::Good,
             Ok(false) | Err(_) => Verdict::BadSignature,
         }

@@ -197,3 +197,20 @@ impl Gate {
         self.cool_since_ms.is_some_and(|since_ms| now_ms.abs_diff(since_ms) < COOL_DOWN_MS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_looked_just_before_a_flight_landed_starts_no_second_one() {
+        let remote = Arc::new(Remote::new(Fetcher::new("http://127.0.0.1:1/", None).unwrap()));
+        let seen = remote.known.load_full();
+        remote.land(Ok(Vec::new()), 0);
+        for forced in [false, true] {
+            let newer = remote.refetch(&seen, forced, 60_000).await.unwrap();
+            assert_eq!(newer.fetched_at_ms, Some(0));
+        }
+        assert!(remote.gate().flight.is_none());
+    }
+}

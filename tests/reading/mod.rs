@@ -1,0 +1,7 @@
+//! From a token to a list, over a real socket.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod http;
+mod pages;
+mod site;

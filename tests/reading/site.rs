@@ -1,0 +1,169 @@
+//! A running site with a few people in it, and callers who ask it.
+
+use std::sync::Arc;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use roster::api::{Api, router};
+use roster::clerk::jwks::KeySet;
+use roster::clerk::session_token::Verifier;
+use roster::clock;
+use roster::config::KeySource;
+use roster::domain::model::Metadata;
+use roster::domain::{Change, Membership, MembershipId, Observed, OrganizationId, Role, User, UserId};
+use roster::sim::keys::SigningKey;
+use roster::webhook::Receiver;
+use serde_json::{Value, json};
+
+use crate::support::database::TestStore;
+
+/// The public listener over a store of its own.
+pub struct Site {
+    pub database: TestStore,
+    key: SigningKey,
+    address: String,
+    client: reqwest::Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Site {
+    /// Ada (an admin), Bob and Cyd are in `org_1`, Dan is in `org_2`.
+    pub async fn start() -> Self {
+        let database = TestStore::new().await;
+        let key = SigningKey::generate("ins_1").unwrap();
+        let keys = KeySet::new(KeySource::Pem(key.public_pem().unwrap())).unwrap();
+        let store = database.store.clone();
+        let secret = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==".to_owned().into();
+        let api = Api {
+            verifier: Arc::new(Verifier::new(keys, None, Vec::new())),
+            admin_roles: Arc::from([Role::new("admin")]),
+            receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
+            store,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router(api)).await });
+        let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+        let site = Self { database, key, address, client };
+        for (number, (name, organization, role)) in [
+            ("ada", "org_1", "admin"),
+            ("bob", "org_1", "member"),
+            ("cyd", "org_1", "member"),
+            ("dan", "org_2", "member"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            site.apply(vec![
+                user(name, i64::try_from(number).unwrap()),
+                membership(name, organization, role),
+            ])
+            .await;
+        }
+        site
+    }
+
+    pub async fn apply(&self, changes: Vec<Change>) {
+        self.database.store.apply(changes).await.unwrap();
+    }
+
+    /// A token of this person, issued ten seconds ago.
+    pub fn token(&self, name: &str, organization: Option<&str>, role: &str) -> String {
+        let now = clock::now_ms() / 1000;
+        let mut claims = json!({
+            "v": 2, "sub": format!("user_{name}"), "sid": "sess_1", "iss": "https://clerk.example.com",
+            "iat": now - 10, "nbf": now - 20, "exp": now + 50,
+        });
+        if let Some(organization) = organization {
+            claims["o"] = json!({ "id": organization, "rol": role });
+        }
+        self.key.sign(&json!({ "alg": "RS256", "typ": "JWT", "kid": "ins_1" }), &claims).unwrap()
+    }
+
+    /// Ada asks.
+    pub async fn ada(&self, path: &str) -> Answer {
+        self.get(path, &[("authorization", &self.bearer_ada())]).await
+    }
+
+    pub fn bearer_ada(&self) -> String {
+        format!("Bearer {}", self.token("ada", Some("org_1"), "admin"))
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, path, headers, Vec::new()).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        let mut request = self.client.request(method, format!("{}{path}", self.address)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
+    }
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The ids of a list.
+    pub fn ids(&self) -> Vec<String> {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        let list = self.json();
+        list.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Checks that it is a problem with all that belongs to one, and shows its kind.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.headers["cache-control"], "no-store");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert_eq!(problem["requestId"], self.headers["x-request-id"].to_str().unwrap());
+        format!("{} {}", self.status.as_u16(), problem["code"].as_str().unwrap())
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A person whose account is the older the smaller `number` is.
+pub fn user(name: &str, number: i64) -> Change {
+    let content = User {
+        id: UserId::parse(format!("user_{name}")).unwrap(),
+        first_name: Some(name.to_owned()),
+        last_name: None,
+        username: None,
+        // In the admin's list the youngest account comes first.
+        email: Some(format!("{}-{name}@example.com", 9 - number)),
+        image_url: None,
+        has_image: false,
+        banned: false,
+        public_metadata: Metadata::from_stored(format!(r#"{{"number":{number}}}"#)),
+        created_at_ms: 1_000 * number,
+    };
+    Change::User { user: Observed::new(content, 5_000, 5_000), last_sign_in_at_ms: None }
+}
+
+pub fn membership(name: &str, organization: &str, role: &str) -> Change {
+    let content = Membership {
+        id: MembershipId::parse(format!("orgmem_{name}")).unwrap(),
+        organization_id: OrganizationId::parse(organization).unwrap(),
+        user_id: UserId::parse(format!("user_{name}")).unwrap(),
+        role: Role::new(role),
+        public_metadata: Metadata::default(),
+        created_at_ms: 1,
+    };
+    Change::Membership(Observed::new(content, 5_000, 5_000))
+}
