@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod reconcile;
 pub mod replay;
 pub mod sim;
 pub mod store;

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod change;
+pub mod entity;
 pub mod fold;
 pub mod id;
 pub mod member;
@@ -14,6 +15,7 @@ pub mod time;
 
 pub use access::{Contradiction, Standing, StoredMembership};
 pub use change::{Change, Observed, Version};
+pub use entity::Entity;
 pub use id::{InvitationId, MembershipId, OrganizationId, UserId};
 pub use member::{Cursor, Filter, Member, MemberQuery, Order, Page};
 pub use model::{Invitation, InvitationStatus, Membership, Organization, Role, User};

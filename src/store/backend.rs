@@ -22,13 +22,13 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Every schema that was ever released, in order.
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "read model".into(),
-        MigrationType::Simple,
-        include_str!("../../migrations/sqlite/0001_read_model.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "read model", include_str!("../../migrations/sqlite/0001_read_model.sql")),
+        migration(2, "reconcile", include_str!("../../migrations/sqlite/0002_reconcile.sql")),
+    ])
 }
 
 /// How each connection to the file is set up.
@@ -77,4 +77,14 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
         // Asking a local file whether it is still there costs a thread hand-over for nothing.
         .test_before_acquire(false)
         .connect_lazy_with(options(path).pragma("query_only", "on"))
+}
+
+/// A connection for what is neither an event nor a change: leases and the state of passes. SQLite lets one
+/// write at a time; what waits here waits for a batch, never for a pass.
+pub(super) fn bookkeeping(path: &Path) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(LOCK_PATIENCE)
+        .test_before_acquire(false)
+        .connect_lazy_with(options(path))
 }

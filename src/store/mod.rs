@@ -7,12 +7,15 @@ mod apply;
 mod backend;
 mod error;
 mod journal;
+mod known;
 mod members;
+mod passes;
 mod project;
 mod standing;
 mod states;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,16 +25,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
-use crate::domain::{Change, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
+use crate::domain::{Change, Entity, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
 use apply::Work;
 pub use error::StoreError;
 pub use journal::Delivery;
+pub use known::{Known, Unseen};
+pub use passes::StoredPass;
 use writer::Job;
 
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
 pub struct Store {
     readers: SqlitePool,
+    bookkeeping: SqlitePool,
     queue: mpsc::Sender<Job>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     closing: CancellationToken,
@@ -52,6 +58,7 @@ impl Store {
         let (queue, writer) = writer::start(path.to_owned(), closing.clone());
         Ok(Self {
             readers: backend::readers(path),
+            bookkeeping: backend::bookkeeping(path),
             queue,
             writer: Arc::new(Mutex::new(Some(writer))),
             closing,
@@ -101,6 +108,80 @@ impl Store {
         journal::last_applied_event_ms(&self.readers).await
     }
 
+    /// What is known of these objects. One that is missing in the answer is not known.
+    pub async fn known(
+        &self,
+        entity: Entity,
+        ids: impl Iterator<Item = &str>,
+    ) -> Result<HashMap<String, Known>, StoreError> {
+        known::of(&self.readers, entity, ids).await
+    }
+
+    /// At most `limit` objects that stand and were last observed before a moment, by id, after `after`.
+    pub async fn unseen(
+        &self,
+        entity: Entity,
+        before_ms: i64,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Unseen>, StoreError> {
+        known::unseen(&self.readers, entity, before_ms, after, limit).await
+    }
+
+    /// How many objects stand.
+    pub async fn count(&self, entity: Entity) -> Result<u64, StoreError> {
+        known::count(&self.readers, entity).await
+    }
+
+    /// The ids of the memberships and of the invitations that would fall with these users and organizations.
+    pub async fn children(
+        &self,
+        users: &[UserId],
+        organizations: &[OrganizationId],
+    ) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        known::children(&self.readers, users, organizations).await
+    }
+
+    /// Those of these users of whom nothing is known.
+    pub async fn unknown_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        known::unknown_users(&self.readers, users).await
+    }
+
+    /// Whether anything was ever heard of an organization.
+    pub async fn is_organization_known(&self, organization: &OrganizationId) -> Result<bool, StoreError> {
+        known::is_organization_known(&self.readers, organization).await
+    }
+
+    /// Takes the lease on reconciliation, or renews it; false when somebody else holds it.
+    pub async fn take_lease(&self, owner: &str, now_ms: i64, expires_at_ms: i64) -> Result<bool, StoreError> {
+        passes::take_lease(&self.bookkeeping, owner, now_ms, expires_at_ms).await
+    }
+
+    /// Gives the lease back.
+    pub async fn release_lease(&self, owner: &str) -> Result<(), StoreError> {
+        passes::release_lease(&self.bookkeeping, owner).await
+    }
+
+    /// Writes down where a pass stands.
+    pub async fn save_pass(&self, pass: &StoredPass) -> Result<(), StoreError> {
+        passes::save(&self.bookkeeping, pass).await
+    }
+
+    /// The newest pass of a kind that did not end.
+    pub async fn unfinished_pass(&self, kind: &str) -> Result<Option<StoredPass>, StoreError> {
+        passes::unfinished(&self.readers, kind).await
+    }
+
+    /// The newest pass that was completed, of either kind.
+    pub async fn last_completed_pass(&self) -> Result<Option<StoredPass>, StoreError> {
+        passes::last_completed(&self.readers).await
+    }
+
+    /// Whether a full pass ever walked to its end.
+    pub async fn has_full_pass(&self) -> Result<bool, StoreError> {
+        passes::has_full_pass(&self.readers).await
+    }
+
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1 FROM progress LIMIT 1").execute(&self.readers).await?;
@@ -116,6 +197,7 @@ impl Store {
         {
             tracing::error!(error = &error as &dyn std::error::Error, "the writer ended badly");
         }
+        self.bookkeeping.close().await;
         self.readers.close().await;
     }
 }

@@ -1,0 +1,22 @@
+//! Heals the copy: asks Clerk what it holds, and puts right what webhooks missed.
+//!
+//! A pass walks Clerk's lists page by page and hands what differs to the store, through the door that
+//! webhooks use as well, so neither can overwrite what is newer. What the walk did not show may be gone:
+//! each such object is asked for by its id, and only Clerk's word that it is not there removes it here, up
+//! to the brake. Where a pass stands is written down after every page, and the next one goes on there.
+//!
+//! Absence is never proof. Lists shift under a walk, pages come back short or empty, and whole features are
+//! switched off: all of that means "unknown".
+
+mod diff;
+mod gone;
+mod pass;
+mod progress;
+mod recent;
+pub mod report;
+mod run;
+mod walk;
+
+pub use pass::WalkError;
+pub use report::{Drift, Entities, Kind, PassOutcome, Report};
+pub use run::{Ask, Finished, Glance, Reconciler};

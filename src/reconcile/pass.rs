@@ -1,0 +1,133 @@
+//! What every part of a pass needs: Clerk, the store, and one way to take what Clerk showed.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::diff::{self, Difference};
+use super::progress::Progress;
+use super::report::Drift;
+use super::run::Glance;
+use crate::clerk::backend_api::{ApiError, BackendApi};
+use crate::domain::{Change, Entity, Outcome};
+use crate::store::{Store, StoreError, StoredPass};
+
+/// How many changes go into one transaction, so that webhooks never wait long behind a pass.
+const BATCH: usize = 500;
+/// How long to wait when the store takes no more writes, and how often.
+const BUSY_WAIT: Duration = Duration::from_millis(200);
+const BUSY_TRIES: u32 = 100;
+
+/// Why a pass stopped before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// It was told to.
+    #[error("it was told to stop")]
+    Stopped,
+    /// Another process runs passes now.
+    #[error("another process has taken over")]
+    LeaseLost,
+    /// Clerk did not let it.
+    #[error(transparent)]
+    Clerk(#[from] ApiError),
+    /// The store did not let it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A pass under way.
+pub(super) struct Pass<'a> {
+    pub(super) store: &'a Store,
+    pub(super) api: &'a BackendApi,
+    pub(super) page_size: u32,
+    pub(super) max_deletes: Option<u64>,
+    pub(super) allow_deletes: bool,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) glance: &'a (dyn Fn(Glance) + Sync),
+    pub(super) id: String,
+    pub(super) progress: Progress,
+    /// How many objects Clerk says that it holds.
+    pub(super) totals: HashMap<Entity, u64>,
+    /// What a dry run has seen: nothing else remembers it.
+    pub(super) dry: Option<HashSet<(Entity, String)>>,
+}
+
+impl Pass<'_> {
+    /// Waits for an answer of Clerk's, or for the signal to stop.
+    pub(super) async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, WalkError> {
+        let answer = self.stop.run_until_cancelled(call).await.ok_or(WalkError::Stopped)?;
+        Ok(answer?)
+    }
+
+    /// Takes a part of a list: counts how it differs, and puts right what does.
+    pub(super) async fn take(&mut self, entity: Entity, changes: Vec<Change>) -> Result<(), StoreError> {
+        let known = self.store.known(entity, changes.iter().filter_map(diff::id)).await?;
+        let differences: Vec<_> = changes
+            .iter()
+            .map(|change| diff::difference(change, diff::id(change).and_then(|id| known.get(id))))
+            .collect();
+        let count = |wanted| differences.iter().filter(|found| **found == wanted).count() as u64;
+        let drift = self.progress.entities.of_mut(entity);
+        drift.seen += changes.len() as u64;
+        drift.missing += count(Difference::Missing);
+        drift.stale += count(Difference::Stale);
+        if let Some(seen) = &mut self.dry {
+            seen.extend(changes.iter().filter_map(diff::id).map(|id| (entity, id.to_owned())));
+        } else {
+            let outcomes = self.apply(changes).await?;
+            let repaired = differences.iter().zip(outcomes).filter(|(difference, outcome)| {
+                **difference != Difference::None && *outcome == Outcome::Applied
+            });
+            self.progress.entities.of_mut(entity).repaired += repaired.count() as u64;
+        }
+        (self.glance)(self.glance());
+        Ok(())
+    }
+
+    /// Writes changes in bounded batches; waits while the store takes no more.
+    pub(super) async fn apply(&self, mut changes: Vec<Change>) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(BATCH));
+            let mut tries = 0;
+            outcomes.extend(loop {
+                match self.store.apply(changes.clone()).await {
+                    Err(StoreError::Busy) if tries < BUSY_TRIES && !self.stop.is_cancelled() => {
+                        tries += 1;
+                        tokio::time::sleep(BUSY_WAIT).await;
+                    }
+                    written => break written?,
+                }
+            });
+            changes = rest;
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes down where the pass stands, so that it can be resumed there.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        if self.dry.is_some() {
+            return Ok(());
+        }
+        let stored: StoredPass = self.progress.stored(&self.id, None);
+        self.store.save_pass(&stored).await
+    }
+
+    /// How far the pass is, for a person who watches.
+    pub(super) fn glance(&self) -> Glance {
+        let seen = |entity| self.progress.entities.of(entity).seen;
+        Glance {
+            seen: Entity::ALL.into_iter().map(seen).sum(),
+            total: self.totals.values().sum(),
+            stage: self.progress.stage.name(),
+        }
+    }
+
+    pub(super) fn drift(&mut self, entity: Entity) -> &mut Drift {
+        self.progress.entities.of_mut(entity)
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a pass stands, so that the next one can go on exactly there.
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Entities, Kind, PassOutcome, Report};
+use crate::domain::Entity;
+use crate::store::StoredPass;
+
+/// A pass, from its first page to its report. Kept after every page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Progress {
+    pub(super) kind: Kind,
+    /// By Clerk's clock. What was observed before this moment, the walk has not seen.
+    pub(super) started_at_ms: i64,
+    pub(super) finished_at_ms: i64,
+    pub(super) stage: Stage,
+    pub(super) entities: Entities,
+    /// Entities whose lists Clerk does not give out: their absence means nothing.
+    pub(super) off: Vec<Entity>,
+}
+
+/// The part of a pass that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Stage {
+    /// Walking users, oldest first. `after` holds the last ids of the last page: Clerk may delete the very
+    /// user that a cursor names.
+    Users { after: Vec<String> },
+    /// Walking another entity, oldest first, from `offset`. `anchor` is the id that stood there: when
+    /// something else stands there now, a deletion has moved the list.
+    List { entity: Entity, offset: u64, anchor: Option<String> },
+    /// Looking for what is gone.
+    Gone,
+    /// Done.
+    Done,
+}
+
+impl Progress {
+    pub(super) fn new(kind: Kind, started_at_ms: i64) -> Self {
+        Self {
+            kind,
+            started_at_ms,
+            finished_at_ms: started_at_ms,
+            stage: Stage::Users { after: Vec::new() },
+            entities: Entities::default(),
+            off: Vec::new(),
+        }
+    }
+
+    /// Whether nothing of it is done yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.stage == Stage::Users { after: Vec::new() } && self.entities == Entities::default()
+    }
+
+    /// Sets the moment from which on everything that is shown counts as seen.
+    pub(super) fn begin(&mut self, started_at_ms: i64) {
+        self.started_at_ms = started_at_ms;
+        self.finished_at_ms = started_at_ms;
+    }
+
+    /// The first page of an entity's list.
+    pub(super) fn list(entity: Entity) -> Stage {
+        Stage::List { entity, offset: 0, anchor: None }
+    }
+
+    /// The pass as it is kept; `outcome` is `None` while it can be resumed.
+    pub(super) fn stored(&self, id: &str, outcome: Option<PassOutcome>) -> StoredPass {
+        StoredPass {
+            id: id.to_owned(),
+            kind: self.kind.as_str().to_owned(),
+            outcome: outcome.map(|outcome| outcome.as_str().to_owned()),
+            started_at_ms: self.started_at_ms,
+            // Plain structs with text keys: writing them cannot fail.
+            progress: serde_json::to_string(self).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn report(&self, outcome: PassOutcome, dry_run: bool) -> Report {
+        Report {
+            kind: self.kind,
+            outcome,
+            dry_run,
+            started_at: self.started_at_ms,
+            finished_at: self.finished_at_ms,
+            entities: self.entities,
+        }
+    }
+}
+
+impl Stage {
+    /// The word for it, for a person who watches.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Users { .. } => Entity::Users.as_str(),
+            Self::List { entity, .. } => entity.as_str(),
+            Self::Gone => "what is gone",
+            Self::Done => "done",
+        }
+    }
+}

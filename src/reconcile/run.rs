@@ -1,0 +1,260 @@
+//! Runs one pass: takes the lease, goes on where the last one stopped, and writes the report.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::pass::{Pass, WalkError};
+use super::progress::{Progress, Stage};
+use super::report::{Kind, PassOutcome, Report};
+use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE, Order};
+use crate::clock;
+use crate::domain::Entity;
+use crate::domain::time::iso8601;
+use crate::store::{Store, StoreError};
+
+/// How long a holder of the lease that has died keeps others out.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(4);
+/// A pass that stopped longer ago than this is not resumed: too much has changed since.
+const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// What is asked of a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// How far it looks.
+    pub kind: Kind,
+    /// Changes nothing.
+    pub dry_run: bool,
+    /// Lifts the brake.
+    pub allow_deletes: bool,
+}
+
+/// How far a pass is, for a person who watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// Objects seen so far.
+    pub seen: u64,
+    /// Objects that Clerk says it holds.
+    pub total: u64,
+    /// What it looks at now.
+    pub stage: &'static str,
+}
+
+/// A pass that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it found.
+    pub report: Report,
+    /// Why it ended early.
+    pub error: Option<WalkError>,
+}
+
+/// Runs passes, one at a time.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    store: Store,
+    api: BackendApi,
+    max_deletes: Option<u64>,
+    page_size: u32,
+    owner: String,
+}
+
+impl Reconciler {
+    /// `max_deletes` is the brake, per entity and pass; `None` for its default.
+    pub fn new(store: Store, api: BackendApi, max_deletes: Option<u64>) -> Self {
+        Self { store, api, max_deletes, page_size: MAX_PAGE, owner: random_id() }
+    }
+
+    /// The same with shorter pages, so that a test has many of them.
+    #[must_use]
+    pub fn with_page_size(mut self, page_size: u32) -> Self {
+        self.page_size = page_size.clamp(2, MAX_PAGE);
+        self
+    }
+
+    /// Runs a pass, or goes on with the one that stopped. `None` when another process runs one.
+    pub async fn run(
+        &self,
+        ask: Ask,
+        stop: &CancellationToken,
+        glance: &(dyn Fn(Glance) + Sync),
+    ) -> Result<Option<Finished>, StoreError> {
+        if ask.dry_run {
+            return self.run_leased(ask, stop, glance).await.map(Some);
+        }
+        if !self.renew().await? {
+            return Ok(None);
+        }
+        let stop = stop.child_token();
+        let lost = CancellationToken::new();
+        let heart = tokio::spawn(beat(self.clone(), stop.clone(), lost.clone()));
+        let finished = self.run_leased(ask, &stop, glance).await;
+        heart.abort();
+        if !lost.is_cancelled() {
+            self.store.release_lease(&self.owner).await?;
+        }
+        finished.map(|mut finished| {
+            if lost.is_cancelled() && matches!(finished.error, Some(WalkError::Stopped)) {
+                finished.error = Some(WalkError::LeaseLost);
+            }
+            Some(finished)
+        })
+    }
+
+    async fn renew(&self) -> Result<bool, StoreError> {
+        let now_ms = clock::now_ms();
+        let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+        self.store.take_lease(&self.owner, now_ms, now_ms.saturating_add(lease_ms)).await
+    }
+
+    async fn run_leased(
+        &self,
+        ask: Ask,
+        stop: &CancellationToken,
+        glance: &(dyn Fn(Glance) + Sync),
+    ) -> Result<Finished, StoreError> {
+        let (id, progress) = match self.resumable(ask).await? {
+            Some(resumed) => resumed,
+            None => (random_id(), Progress::new(ask.kind, clock::now_ms())),
+        };
+        let mut pass = Pass {
+            store: &self.store,
+            api: &self.api,
+            page_size: self.page_size,
+            max_deletes: self.max_deletes,
+            allow_deletes: ask.allow_deletes,
+            stop,
+            glance,
+            id,
+            progress,
+            totals: HashMap::new(),
+            dry: ask.dry_run.then(HashSet::new),
+        };
+        let result = pass.go().await;
+        let (outcome, error) = match result {
+            Ok(false) => (PassOutcome::Completed, None),
+            Ok(true) => (PassOutcome::Braked, None),
+            Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => (PassOutcome::Interrupted, Some(error)),
+            Err(error) => (PassOutcome::Failed, Some(error)),
+        };
+        pass.progress.finished_at_ms = clock::now_ms().max(pass.progress.started_at_ms);
+        let report = pass.progress.report(outcome, ask.dry_run);
+        if !ask.dry_run {
+            // A full pass that did not get to its end stays open, so that the next one goes on there.
+            let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
+            let closed = ended || ask.kind == Kind::Incremental;
+            self.store.save_pass(&pass.progress.stored(&pass.id, closed.then_some(outcome))).await?;
+        }
+        log(&report, error.as_ref());
+        Ok(Finished { report, error })
+    }
+
+    async fn resumable(&self, ask: Ask) -> Result<Option<(String, Progress)>, StoreError> {
+        if ask.dry_run || ask.kind == Kind::Incremental {
+            return Ok(None);
+        }
+        let Some(stored) = self.store.unfinished_pass(ask.kind.as_str()).await? else { return Ok(None) };
+        let fresh = clock::now_ms().saturating_sub(stored.started_at_ms) < RESUMABLE_MS;
+        match serde_json::from_str::<Progress>(&stored.progress) {
+            Ok(progress) if fresh => {
+                info!(pass = stored.id, started_at = iso8601(stored.started_at_ms), "going on with a pass");
+                Ok(Some((stored.id, progress)))
+            }
+            _ => {
+                let outcome = Some(PassOutcome::Interrupted.as_str().to_owned());
+                self.store.save_pass(&crate::store::StoredPass { outcome, ..stored }).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Keeps the lease while a pass runs; stops the pass when it is lost.
+async fn beat(reconciler: Reconciler, stop: CancellationToken, lost: CancellationToken) {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        match reconciler.renew().await {
+            Ok(true) => {}
+            Ok(false) => {
+                lost.cancel();
+                stop.cancel();
+                return;
+            }
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "the lease was not renewed"),
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Goes from where the pass stands to its end. True when the brake refused something.
+    async fn go(&mut self) -> Result<bool, WalkError> {
+        self.look_around().await?;
+        if self.progress.kind == Kind::Incremental {
+            let last = self.store.last_completed_pass().await?;
+            self.take_recent(last.map_or(i64::MIN, |last| last.started_at_ms)).await?;
+            self.compare_counts().await?;
+            return Ok(false);
+        }
+        let mut braked = false;
+        loop {
+            match self.progress.stage.clone() {
+                Stage::Users { after } => self.walk_users(after).await?,
+                Stage::List { entity, offset, anchor } => self.walk_list(entity, offset, anchor).await?,
+                Stage::Gone => braked = self.remove_gone().await?,
+                Stage::Done => break,
+            }
+        }
+        self.compare_counts().await?;
+        Ok(braked)
+    }
+
+    /// Asks how much there is, and what time it is at Clerk.
+    async fn look_around(&mut self) -> Result<(), WalkError> {
+        let users = self.ask(self.api.users_count()).await?;
+        if self.progress.is_new() {
+            self.progress.begin(users.observed_at_ms);
+            self.checkpoint().await?;
+        }
+        self.totals.insert(Entity::Users, users.value);
+        let first = [
+            (Entity::Organizations, self.ask(self.api.organizations_page(1, 0, Order::OldestFirst)).await),
+            (Entity::Memberships, self.ask(self.api.memberships_page(1, 0, Order::OldestFirst)).await),
+            (Entity::Invitations, self.ask(self.api.invitations_page(1, 0, Order::OldestFirst)).await),
+        ];
+        for (entity, page) in first {
+            match page {
+                Ok(page) => _ = self.totals.insert(entity, page.value.total_count.unwrap_or(0)),
+                Err(WalkError::Clerk(ApiError::FeatureOff { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log(report: &Report, error: Option<&WalkError>) {
+    let kind = report.kind.as_str();
+    let outcome = report.outcome.as_str();
+    let drift = serde_json::to_string(&report.entities).unwrap_or_default();
+    match error {
+        None | Some(WalkError::Stopped) => info!(kind, outcome, dry_run = report.dry_run, drift, "pass"),
+        Some(cause) => {
+            error!(kind, outcome, error = cause as &dyn std::error::Error, drift, "pass; the next one goes on here");
+        }
+    }
+}
+
+/// An id that nobody else has; later ones are greater.
+fn random_id() -> String {
+    let mut bytes = [0; 9];
+    // Without randomness the time alone must do; the lease is per process anyway.
+    let _ = rand::fill(&mut bytes);
+    format!("{:013}-{}", clock::now_ms(), URL_SAFE_NO_PAD.encode(bytes))
+}
