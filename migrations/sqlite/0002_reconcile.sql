@@ -1,4 +1,4 @@
--- Reconciliation: who runs a pass, where it stands, and what it found.
+-- Reconciliation (`progress` now has `last_completed_pass` too): who runs a pass, where it stands, and what it found.
 
 -- One pass at a time, over all processes and instances. A holder that dies loses it when it expires.
 CREATE TABLE leases (

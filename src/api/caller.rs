@@ -17,12 +17,15 @@ use super::params::{List, Params};
 use super::problem::{Code, Problem};
 use crate::clerk::session_token::TokenError;
 use crate::clock;
-use crate::domain::{Filter, MemberQuery, Order, OrganizationId, Role, UserId};
+use crate::domain::{Contradiction, Filter, MemberQuery, Order, OrganizationId, Role, UserId};
 
 const SESSION_COOKIE: &[u8] = b"__session";
 
 /// As long as the key set waits before it may be fetched again.
 const KEYS_RETRY_AFTER_S: u32 = 30;
+
+/// An organization is usually fetched within a second or two.
+const FETCH_RETRY_AFTER_S: u32 = 1;
 
 /// A member of one organization.
 pub(super) struct Caller {
@@ -72,12 +75,22 @@ impl Caller {
                 "The session has no active organization; choose one and use the token that follows.",
             )
         })?;
-        let standing = api.store.standing(&organization.id, &claims.user_id).await?;
-        let role =
-            standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(|contradiction| {
-                Problem::new(Code::Forbidden, "Your access to this organization has ended; sign in again.")
-                    .caused_by(&contradiction)
-            })?;
+        let mut standing = api.store.standing(&organization.id, &claims.user_id).await?;
+        let refused = |contradiction: Contradiction| {
+            Problem::new(Code::Forbidden, "Your access to this organization has ended; sign in again.")
+                .caused_by(&contradiction)
+        };
+        let mut role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
+        if let Some(read_through) = &api.read_through
+            && (!standing.organization_known || api.gate.is_closed())
+        {
+            if !read_through.fetch(&organization.id).await {
+                let detail = "This organization is not known yet and is being fetched; try again.";
+                return Err(Problem::new(Code::Unavailable, detail).retry_after(FETCH_RETRY_AFTER_S));
+            }
+            standing = api.store.standing(&organization.id, &claims.user_id).await?;
+            role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
+        }
         Ok(Self { organization_id: organization.id, role })
     }
 }

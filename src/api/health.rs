@@ -30,6 +30,9 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Prob
     if !keys {
         reasons.push("keys unavailable");
     }
+    if api.gate.is_closed() {
+        reasons.push("first backfill not finished");
+    }
     if reasons.is_empty() {
         return Ok(status(r#"{"status":"ready"}"#));
     }

@@ -30,6 +30,8 @@ use self::params::List;
 use self::problem::{Code, Problem};
 use crate::clerk::session_token::Verifier;
 use crate::domain::Role;
+use crate::reconcile::read_through::ReadThrough;
+use crate::reconcile::schedule::Gate;
 use crate::store::Store;
 use crate::webhook::Receiver;
 
@@ -44,6 +46,10 @@ pub struct Api {
     pub admin_roles: Arc<[Role]>,
     /// Takes webhooks.
     pub receiver: Arc<Receiver>,
+    /// Closed until the first backfill is done.
+    pub gate: Gate,
+    /// Fetches organizations that nothing is known of; `None` without a secret key.
+    pub read_through: Option<ReadThrough>,
 }
 
 /// Every route of the public listener, with its layers.

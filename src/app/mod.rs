@@ -5,17 +5,24 @@ pub mod server;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::{self, Api};
+use crate::clerk::backend_api::BackendApi;
 use crate::clerk::jwks::KeySet;
 use crate::clerk::session_token::Verifier;
 use crate::config::{Config, Database, KeySource};
+use crate::reconcile::Reconciler;
+use crate::reconcile::hydrate::Hydrator;
+use crate::reconcile::read_through::ReadThrough;
+use crate::reconcile::schedule::{Gate, Schedule};
 use crate::store::Store;
 use crate::webhook::Receiver;
 
@@ -26,6 +33,8 @@ pub struct App {
     store: Store,
     router: axum::Router,
     claim: Option<Claim>,
+    schedule: Option<Schedule>,
+    stop: CancellationToken,
 }
 
 impl App {
@@ -37,6 +46,24 @@ impl App {
         };
         say_what_is_off(&config);
         let store = Store::open(&config.database).await.context("the database cannot be opened")?;
+        let stop = CancellationToken::new();
+        let gate = Gate::default();
+        let backend_api = backend_api(&config)?;
+        let schedule = match &backend_api {
+            Some(api) => {
+                let reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes);
+                let (incremental, full) = (&config.reconcile_cron, &config.reconcile_full_cron);
+                let schedule =
+                    Schedule::start(reconciler, &store, incremental, full, gate.clone(), stop.clone());
+                Some(schedule.await?)
+            }
+            None => None,
+        };
+        let hydrator =
+            backend_api.as_ref().map(|api| Hydrator::start(store.clone(), api.clone(), stop.clone()));
+        let patience = Duration::from_millis(config.read_through_ms.into());
+        let read_through = backend_api.as_ref().map(|api| ReadThrough::new(store.clone(), api, patience));
+
         let keys = KeySet::new(config.keys)?;
         let verifier = Verifier::new(keys, config.issuer, config.authorized_parties);
         let receiver = Receiver::new(store.clone(), &config.webhook_secrets, config.instance_id)?;
@@ -44,16 +71,29 @@ impl App {
             store: store.clone(),
             verifier: Arc::new(verifier),
             admin_roles: config.admin_roles.into(),
-            receiver: Arc::new(receiver),
+            receiver: Arc::new(receiver.with_hydrator(hydrator)),
+            gate,
+            read_through,
         });
-        Ok(Self { store, router, claim })
+        Ok(Self { store, router, claim, schedule, stop })
     }
 
     /// Serves until `shutdown`, finishes what is under way, and closes the database.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
         let address = listener.local_addr().context("the listener has no address")?;
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+        // One signal stops the listener and the passes.
+        let stop_passes = shutdown.clone().cancelled_owned();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            stop_passes.await;
+            stop.cancel();
+        });
         let drained = server::serve(listener, self.router, shutdown).await;
+        self.stop.cancel();
+        if let Some(schedule) = self.schedule {
+            schedule.drain().await;
+        }
         self.store.close().await;
         drop(self.claim);
         if !drained {
@@ -94,6 +134,14 @@ impl Running {
     }
 }
 
+/// The way to Clerk's Backend API, for the service and for the commands; `None` without a secret key.
+pub fn backend_api(config: &Config) -> anyhow::Result<Option<BackendApi>> {
+    let with_key = |key: &SecretString| {
+        BackendApi::new(&config.api_url, key.clone(), Some(config.clerk_rate))
+    };
+    config.secret_key.as_ref().map(with_key).transpose()
+}
+
 fn say_what_is_off(config: &Config) {
     match &config.database {
         Database::Sqlite(path) => info!(path = %path.display(), "database"),
@@ -111,6 +159,8 @@ fn say_what_is_off(config: &Config) {
         warn!("tokens of every origin are accepted: set CLERK_AUTHORIZED_PARTIES");
     }
     if config.secret_key.is_none() {
-        info!("no CLERK_SECRET_KEY: the copy is kept by webhooks alone");
+        info!(
+            "no CLERK_SECRET_KEY: the copy is kept by webhooks alone; reconcile, backfill and read-through are off"
+        );
     }
 }

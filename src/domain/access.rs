@@ -3,6 +3,7 @@
 use super::model::Role;
 
 /// What the read model knows of one caller in one organization.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not depend on each other")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The organization was deleted.
@@ -11,6 +12,8 @@ pub struct Standing {
     pub user_deleted: bool,
     /// The user is banned.
     pub user_banned: bool,
+    /// Anything was ever heard of the organization.
+    pub organization_known: bool,
     /// The newest membership of the two that is known, deleted or not.
     pub membership: Option<StoredMembership>,
 }

@@ -86,7 +86,7 @@ impl Pass<'_> {
             for id in batch.iter().filter(|id| !there.contains(id.as_str())) {
                 match self.confirm(self.api.user(id)).await? {
                     Confirmed::Gone { at_ms } => gone.users.push((id.clone(), at_ms)),
-                    Confirmed::There(change) => self.take(Entity::Users, vec![change]).await?,
+                    Confirmed::There(change) => self.take(Entity::Users, vec![*change]).await?,
                     Confirmed::Unknown => {}
                 }
             }
@@ -99,7 +99,7 @@ impl Pass<'_> {
         for id in unseen.into_iter().filter_map(|row| OrganizationId::parse(row.id).ok()) {
             match self.confirm(self.api.organization(&id)).await? {
                 Confirmed::Gone { at_ms } => gone.organizations.push((id, at_ms)),
-                Confirmed::There(change) => self.take(Entity::Organizations, vec![change]).await?,
+                Confirmed::There(change) => self.take(Entity::Organizations, vec![*change]).await?,
                 Confirmed::Unknown => {}
             }
         }
@@ -181,7 +181,7 @@ impl Pass<'_> {
                     let text = id.as_str().to_owned();
                     gone.invitations.push((text, Change::InvitationDeleted { id, at_ms }));
                 }
-                Confirmed::There(change) => self.take(Entity::Invitations, vec![change]).await?,
+                Confirmed::There(change) => self.take(Entity::Invitations, vec![*change]).await?,
                 Confirmed::Unknown => {}
             }
         }
@@ -195,7 +195,7 @@ impl Pass<'_> {
     ) -> Result<Confirmed, WalkError> {
         match self.ask(call).await {
             Ok(answer) => Ok(match answer.value {
-                Some(change) => Confirmed::There(change),
+                Some(change) => Confirmed::There(Box::new(change)),
                 None => Confirmed::Gone { at_ms: answer.observed_at_ms },
             }),
             Err(WalkError::Clerk(
@@ -302,7 +302,7 @@ enum Confirmed {
         at_ms: i64,
     },
     /// It is there, like this.
-    There(Change),
+    There(Box<Change>),
     /// Nothing that can be relied on.
     Unknown,
 }

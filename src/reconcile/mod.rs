@@ -10,11 +10,14 @@
 
 mod diff;
 mod gone;
+pub mod hydrate;
 mod pass;
 mod progress;
+pub mod read_through;
 mod recent;
 pub mod report;
 mod run;
+pub mod schedule;
 mod walk;
 
 pub use pass::WalkError;

@@ -123,6 +123,7 @@ pub struct Report {
     pub entities: Entities,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn time<S: serde::Serializer>(at_ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&iso8601(*at_ms))
 }

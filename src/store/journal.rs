@@ -127,8 +127,7 @@ pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) 
     Ok(())
 }
 
-/// The time of the last applied event, in Unix milliseconds.
-pub(super) async fn last_applied_event_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
-    let statement = "SELECT at_ms FROM progress WHERE name = 'last_applied_event'";
-    Ok(sqlx::query_scalar(statement).fetch_optional(readers).await?)
+/// The later of the last applied event's time and the start of the last completed pass.
+pub(super) async fn as_of_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT MAX(at_ms) FROM progress").fetch_one(readers).await?)
 }

@@ -84,6 +84,8 @@ pub struct Unseen {
     pub created_at_ms: i64,
 }
 
+type UnseenRow = (String, Option<String>, Option<String>, i64);
+
 macro_rules! unseen {
     ($table:literal, $place:literal, $stands:literal) => {
         concat!(
@@ -112,8 +114,7 @@ pub(super) async fn unseen(
         Entity::Memberships => unseen!("memberships", "x.organization_id, x.user_id", "AND x.fallen = 0"),
         Entity::Invitations => unseen!("invitations", "x.organization_id, x.user_id", "AND x.fallen = 0"),
     };
-    type Row = (String, Option<String>, Option<String>, i64);
-    let rows: Vec<Row> =
+    let rows: Vec<UnseenRow> =
         sqlx::query_as(statement).bind(before_ms).bind(after).bind(limit).fetch_all(readers).await?;
     let unseen = |(id, organization_id, user_id, created_at_ms)| Unseen {
         id,
@@ -187,15 +188,4 @@ pub(super) async fn unknown_users(readers: &SqlitePool, users: &[UserId]) -> Res
     let rows = id_rows(users.iter().map(UserId::as_str));
     let ids: Vec<String> = sqlx::query_scalar(UNKNOWN_USERS).bind(rows).fetch_all(readers).await?;
     ids.into_iter().map(|id| UserId::parse(id).map_err(|_| StoreError::Foreign("user id"))).collect()
-}
-
-const IS_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM organizations WHERE id = $1)
-    OR EXISTS (SELECT 1 FROM memberships WHERE organization_id = $1)";
-
-/// Whether anything was ever heard of an organization.
-pub(super) async fn is_organization_known(
-    readers: &SqlitePool,
-    organization: &OrganizationId,
-) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(IS_KNOWN).bind(organization.as_str()).fetch_one(readers).await?)
 }

@@ -103,9 +103,10 @@ impl Store {
         standing::of(&self.readers, organization, user).await
     }
 
-    /// The time of the last applied event, in Unix milliseconds; `None` before the first one.
+    /// The moment up to which the copy is known to be Clerk's truth, in Unix milliseconds; `None` before the first
+    /// event and the first completed pass.
     pub async fn as_of_ms(&self) -> Result<Option<i64>, StoreError> {
-        journal::last_applied_event_ms(&self.readers).await
+        journal::as_of_ms(&self.readers).await
     }
 
     /// What is known of these objects. One that is missing in the answer is not known.
@@ -145,11 +146,6 @@ impl Store {
     /// Those of these users of whom nothing is known.
     pub async fn unknown_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
         known::unknown_users(&self.readers, users).await
-    }
-
-    /// Whether anything was ever heard of an organization.
-    pub async fn is_organization_known(&self, organization: &OrganizationId) -> Result<bool, StoreError> {
-        known::is_organization_known(&self.readers, organization).await
     }
 
     /// Takes the lease on reconciliation, or renews it; false when somebody else holds it.

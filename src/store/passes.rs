@@ -55,6 +55,9 @@ const SAVE: &str = "INSERT INTO passes (id, kind, outcome, started_at_ms, progre
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, progress = excluded.progress";
 
+const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_completed_pass', $1)
+    ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
+
 /// Writes down where a pass stands.
 pub(super) async fn save(db: &SqlitePool, pass: &StoredPass) -> Result<(), StoreError> {
     sqlx::query(SAVE)
@@ -65,6 +68,9 @@ pub(super) async fn save(db: &SqlitePool, pass: &StoredPass) -> Result<(), Store
         .bind(&pass.progress)
         .execute(db)
         .await?;
+    if pass.outcome.as_deref() == Some("completed") {
+        sqlx::query(ADVANCE).bind(pass.started_at_ms).execute(db).await?;
+    }
     Ok(())
 }
 

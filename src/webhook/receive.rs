@@ -10,7 +10,8 @@ use super::verify::Secrets;
 use crate::api::problem::{Code, Problem};
 use crate::clerk::event::{self, Decoded, Subject};
 use crate::clock;
-use crate::domain::Outcome;
+use crate::domain::{Change, Outcome};
+use crate::reconcile::hydrate::Hydrator;
 use crate::store::{Delivery, Store, StoreError};
 
 /// Verifies deliveries, decodes them and hands them to the store.
@@ -19,13 +20,21 @@ pub struct Receiver {
     store: Store,
     secrets: Secrets,
     instance_id: Option<String>,
+    hydrator: Option<Hydrator>,
 }
 
 impl Receiver {
     /// The secrets have been checked by the configuration; without one every delivery is answered 503.
     /// With `instance_id`, events of another instance or of none are ignored.
     pub fn new(store: Store, secrets: &[SecretString], instance_id: Option<String>) -> anyhow::Result<Self> {
-        Ok(Self { store, secrets: Secrets::new(secrets)?, instance_id })
+        Ok(Self { store, secrets: Secrets::new(secrets)?, instance_id, hydrator: None })
+    }
+
+    /// Leaves the users of new memberships with `hydrator`, in case their own events do not come.
+    #[must_use]
+    pub fn with_hydrator(mut self, hydrator: Option<Hydrator>) -> Self {
+        self.hydrator = hydrator;
+        self
     }
 
     /// Answers one delivery. The route has already bounded the body.
@@ -49,9 +58,16 @@ impl Receiver {
         match event::decode(body, signed.attempted_at_ms, self.instance_id.as_deref()) {
             Ok(Decoded::Event(event)) => {
                 let event_type = event.subject.event_type;
+                let member = match &event.change {
+                    Change::Membership(membership) => Some(membership.content.user_id.clone()),
+                    _ => None,
+                };
                 let delivery = delivery(message_id.clone(), event.subject);
                 let outcome = self.store.deliver(delivery, vec![event.change]).await;
                 let outcome = outcome.map_err(|error| not_written(&error))?;
+                if let (Some(hydrator), Some(user_id)) = (&self.hydrator, member) {
+                    hydrator.note(user_id);
+                }
                 tracing::info!(message_id, event_type, outcome = outcome.as_str(), "delivery");
                 Ok(outcome)
             }
