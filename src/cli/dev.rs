@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -43,6 +44,9 @@ pub struct Dev {
     /// Forget everything from earlier runs: database, key and secret in .roster-dev
     #[arg(long)]
     pub reset: bool,
+    /// Withhold this share of the events, as an outage would, and print the line that mends it
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub lose: Option<u8>,
 }
 
 impl Dev {
@@ -73,15 +77,24 @@ impl Dev {
             ..config
         };
         let running = app::start(config, listener).await.map_err(or_runs_already)?;
-        let filled = shutdown.run_until_cancelled(fill(address, &secret, &messages)).await;
+        let sent = messages.iter().filter(|message| !self.is_lost(message)).cloned().collect::<Vec<_>>();
+        let lost = messages.len() - sent.len();
+        let filled = shutdown.run_until_cancelled(fill(address, &secret, &sent)).await;
         if let Some(tally) = filled.transpose()? {
-            let here = guide::Here { service: base_url(address), clerk: server.url(), folder: &folder };
+            let here = guide::Here { service: base_url(address), clerk: server.url(), folder: &folder, lost };
             let guide = guide::text(&here, &mut clerk.lock(), tally, clock::now_ms())?;
             // The service goes on when nobody reads (any more).
             let _ = std::io::stdout().write_all(guide.as_bytes());
             shutdown.cancelled().await;
         }
         Ok(running.stop().await?)
+    }
+
+    /// Whether an event is withheld. It depends on the event alone, so the next run loses the same ones.
+    fn is_lost(&self, message: &Message) -> bool {
+        let digest = digest::digest(&digest::SHA256, message.id.as_bytes());
+        let place = digest.as_ref().first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        self.lose.is_some_and(|lose| place % 100 < u32::from(lose))
     }
 
     fn messages(&self) -> Result<Vec<Message>, Failure> {
@@ -92,6 +105,12 @@ impl Dev {
         };
         read.map_err(|error| Failure::Usage(format!("{:#}", anyhow::Error::from(error))))
     }
+}
+
+/// `20` or `20%`.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 100);
+    number.ok_or_else(|| "must be a number from 0 to 100, for example 20".to_owned())
 }
 
 /// Addresses and logs are heeded; what is said about a real Clerk or a real database is not for the demo.
@@ -106,10 +125,8 @@ fn own_settings(flags: &Flags) -> Result<Config, Failure> {
         "ROSTER_LOG_FORMAT",
     ];
     let mut config = config::values(flags).keep(&heeded).check()?;
-    if config.log == Config::default().log {
-        // The lines to copy must not drown.
-        "warn".clone_into(&mut config.log.filter);
-    }
+    // The lines to copy must not drown.
+    config.log = config.log.or_warnings();
     Ok(config)
 }
 

@@ -5,6 +5,7 @@
 pub mod completions;
 pub mod dev;
 pub mod health;
+pub mod reconcile;
 pub mod replay;
 pub mod serve;
 
@@ -44,6 +45,9 @@ pub enum Command {
     /// Run the service beside a simulated Clerk, with people in it, and print lines to try
     #[command(after_help = "Example: ROSTER_LISTEN=127.0.0.1:8081 roster dev")]
     Dev(dev::Dev),
+    /// Compare the copy with Clerk, put right what differs, and say what did
+    #[command(after_help = "Examples: roster reconcile --dry-run\n          roster reconcile --json")]
+    Reconcile(reconcile::Reconcile),
     /// Send events from files to a running service, signed with the webhook secret
     #[command(after_help = "Example: roster replay events/ --to http://127.0.0.1:8080")]
     Replay(replay::Replay),
@@ -95,6 +99,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve::run(&cli.settings).await,
         Command::Dev(dev) => dev.run(&cli.settings).await,
+        Command::Reconcile(reconcile) => reconcile.run(&cli.settings).await,
         Command::Replay(replay) => replay.run(&cli.settings).await,
         Command::Health => health::run(&cli.settings).await,
         Command::Completions { shell } => completions::run(shell),

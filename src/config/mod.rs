@@ -132,6 +132,17 @@ pub struct Log {
     pub format: Option<LogFormat>,
 }
 
+impl Log {
+    /// For commands whose output is for a person: warnings only, unless a filter was chosen.
+    #[must_use]
+    pub fn or_warnings(mut self) -> Self {
+        if self == Config::default().log {
+            "warn".clone_into(&mut self.filter);
+        }
+        self
+    }
+}
+
 /// `ROSTER_LOG_FORMAT`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

@@ -9,6 +9,7 @@ use super::ORIGIN;
 use super::folder::Folder;
 use crate::replay::send::Tally;
 use crate::sim::Instance;
+use crate::sim::backend_api::SECRET_KEY;
 use crate::sim::instance::user_of;
 use crate::sim::shapes::{Object, identifier, text as field};
 use crate::sim::tokens::TokenOptions;
@@ -21,6 +22,8 @@ pub(super) struct Here<'a> {
     pub(super) service: String,
     pub(super) clerk: String,
     pub(super) folder: &'a Folder,
+    /// How many events were withheld.
+    pub(super) lost: usize,
 }
 
 /// One who may ask.
@@ -36,7 +39,7 @@ pub(super) fn text(
     tally: Tally,
     now_ms: i64,
 ) -> anyhow::Result<String> {
-    let Here { service, clerk: clerk_url, folder } = here;
+    let Here { service, clerk: clerk_url, folder, lost } = here;
     let mut out = String::new();
     writeln!(out, "{} {service}, beside a simulated Clerk on {clerk_url}", bold("Roster listens on"))?;
     writeln!(out, "{}", fill_report(tally))?;
@@ -71,8 +74,21 @@ pub(super) fn text(
         "\nWebhooks go to {service}/webhooks/clerk, signed with the secret in {}.",
         secret.display()
     )?;
+    if *lost > 0 {
+        writeln!(out, "\n{lost} events were withheld, so the lists are wrong. This mends them and says what was:\n")?;
+        writeln!(out, "{}\n", reconcile_line(folder, clerk_url))?;
+    }
     writeln!(out, "Ctrl-C stops; `roster dev --reset` starts anew.")?;
     Ok(out)
+}
+
+/// The command that compares the demo's database with its Clerk, from the folder of the demo.
+fn reconcile_line(folder: &Folder, clerk_url: &str) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "roster".to_owned(), |path| path.display().to_string());
+    format!(
+        "DATABASE_URL=sqlite://{} CLERK_API_URL={clerk_url} CLERK_SECRET_KEY={SECRET_KEY} '{program}' reconcile",
+        folder.database().display()
+    )
 }
 
 fn fill_report(tally: Tally) -> String {
