@@ -8,4 +8,5 @@ mod reading;
 mod running;
 mod store;
 mod support;
+mod tidy;
 mod tokens;
