@@ -17,10 +17,13 @@ use serde_json::{Value, json};
 
 use crate::support::database::TestStore;
 
+/// What deliveries are signed with.
+pub const WEBHOOK_SECRET: &str = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==";
+
 /// The public listener over a store of its own.
 pub struct Site {
     pub database: TestStore,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     address: String,
     client: reqwest::Client,
 }
@@ -36,22 +39,7 @@ pub struct Answer {
 impl Site {
     /// Ada (an admin), Bob and Cyd are in `org_1`, Dan is in `org_2`.
     pub async fn start() -> Self {
-        let database = TestStore::new().await;
-        let key = SigningKey::generate("ins_1").unwrap();
-        let keys = KeySet::new(KeySource::Pem(key.public_pem().unwrap())).unwrap();
-        let store = database.store.clone();
-        let secret = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==".to_owned().into();
-        let api = Api {
-            verifier: Arc::new(Verifier::new(keys, None, Vec::new())),
-            admin_roles: Arc::from([Role::new("admin")]),
-            receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
-            store,
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router(api)).await });
-        let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
-        let site = Self { database, key, address, client };
+        let site = Self::empty(Arc::new(SigningKey::generate("ins_1").unwrap())).await;
         for (number, (name, organization, role)) in [
             ("ada", "org_1", "admin"),
             ("bob", "org_1", "member"),
@@ -70,6 +58,25 @@ impl Site {
         site
     }
 
+    /// Nobody is there yet. Sites that share a key take the same tokens.
+    pub async fn empty(key: Arc<SigningKey>) -> Self {
+        let database = TestStore::new().await;
+        let keys = KeySet::new(KeySource::Pem(key.public_pem().unwrap())).unwrap();
+        let store = database.store.clone();
+        let secret = WEBHOOK_SECRET.to_owned().into();
+        let api = Api {
+            verifier: Arc::new(Verifier::new(keys, None, Vec::new())),
+            admin_roles: Arc::from([Role::new("admin")]),
+            receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
+            store,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router(api)).await });
+        let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+        Self { database, key, address, client }
+    }
+
     pub async fn apply(&self, changes: Vec<Change>) {
         self.database.store.apply(changes).await.unwrap();
     }
@@ -84,7 +91,18 @@ impl Site {
         if let Some(organization) = organization {
             claims["o"] = json!({ "id": organization, "rol": role });
         }
-        self.key.sign(&json!({ "alg": "RS256", "typ": "JWT", "kid": "ins_1" }), &claims).unwrap()
+        self.sign(&claims)
+    }
+
+    /// A token that says just this.
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = json!({ "alg": "RS256", "typ": "JWT", "kid": self.key.kid() });
+        self.key.sign(&header, claims).unwrap()
+    }
+
+    /// Where it listens, without a slash at the end.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Ada asks.
