@@ -11,6 +11,7 @@
 
 mod crash;
 mod fixtures;
+mod isolation;
 mod reading;
 mod running;
 mod store;
