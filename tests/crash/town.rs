@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roster::clock;
 use roster::domain::time::iso8601;
+use roster::replay::post::Answer;
 use roster::sim::instance::user_of;
 use roster::sim::keys::SigningKey;
 use roster::sim::random::Random;
@@ -206,6 +207,6 @@ impl Town {
 
 /// The messages that were answered 2xx, at the first time or a later one.
 pub fn acknowledged(delivered: &[Delivered]) -> BTreeSet<String> {
-    let taken = delivered.iter().filter(|one| one.answers.iter().any(|answer| answer.is_success()));
+    let taken = delivered.iter().filter(|one| one.answers.iter().any(Answer::is_success));
     taken.map(|one| one.message_id.clone()).collect()
 }

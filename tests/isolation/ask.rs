@@ -138,7 +138,7 @@ impl Loot {
                     let answer = town.together.get(&path, &[("authorization", &bearer)]).await;
                     loot.tags.push(answer.header("etag").unwrap().to_owned());
                     let Some(link) = answer.header("link") else { break };
-                    path = link[1..link.find('>').unwrap()].to_owned();
+                    link[1..link.find('>').unwrap()].clone_into(&mut path);
                     loot.cursors.push(path.split_once("cursor=").unwrap().1.to_owned());
                 }
             }

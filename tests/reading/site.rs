@@ -60,8 +60,14 @@ impl Site {
 
     /// Nobody is there yet. Sites that share a key take the same tokens.
     pub async fn empty(key: Arc<SigningKey>) -> Self {
+        let keys = KeySource::Pem(key.public_pem().unwrap());
+        Self::with_keys(key, keys).await
+    }
+
+    /// Nobody is there yet, and tokens are checked with keys from `keys`.
+    pub async fn with_keys(key: Arc<SigningKey>, keys: KeySource) -> Self {
         let database = TestStore::new().await;
-        let keys = KeySet::new(KeySource::Pem(key.public_pem().unwrap())).unwrap();
+        let keys = KeySet::new(keys).unwrap();
         let store = database.store.clone();
         let secret = WEBHOOK_SECRET.to_owned().into();
         let api = Api {
