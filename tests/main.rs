@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the right answer, in its helpers too")]
 #![expect(unreachable_pub, reason = "the modules of a test binary are reachable from nowhere")]
 
+mod delivery;
 mod fixtures;
 mod reading;
 mod running;

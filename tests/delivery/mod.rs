@@ -1,0 +1,5 @@
+//! From a signed POST to what callers see: `POST /webhooks/clerk`, over real sockets and a real file.
+
+mod hostile;
+mod outcomes;
+mod signatures;
