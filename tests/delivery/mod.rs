@@ -2,4 +2,5 @@
 
 mod hostile;
 mod outcomes;
+mod payloads;
 mod signatures;

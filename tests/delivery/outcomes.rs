@@ -74,7 +74,8 @@ async fn a_type_that_is_not_ours_is_acknowledged_and_leaves_nothing() {
         "userXcreated",
         "",
     ] {
-        let body = json!({"type": event_type, "timestamp": "?", "data": [{"otp_code": "424242"}]}).to_string();
+        let body =
+            json!({"type": event_type, "timestamp": "?", "data": [{"otp_code": "424242"}]}).to_string();
         assert_eq!(site.deliver_as("msg_1", body.clone()).await, "200 ignored", "{event_type}");
         assert_eq!(site.deliver_as("msg_1", body).await, "200 ignored", "{event_type}");
     }
@@ -85,7 +86,9 @@ async fn a_type_that_is_not_ours_is_acknowledged_and_leaves_nothing() {
 async fn with_an_instance_configured_events_of_every_other_one_are_ignored() {
     let mut site = Site::start_with(|config| config.instance_id = Some("ins_test".to_owned())).await;
     let event = site.clerk.create_user(ada());
-    for (number, instance) in [json!("ins_other"), json!("INS_TEST"), json!(""), json!(null)].iter().enumerate() {
+    for (number, instance) in
+        [json!("ins_other"), json!("INS_TEST"), json!(""), json!(null)].iter().enumerate()
+    {
         let mut foreign = event.envelope.clone();
         foreign["instance_id"] = instance.clone();
         let verdict = site.deliver_as(&format!("msg_{number}"), foreign.to_string()).await;

@@ -54,7 +54,8 @@ async fn every_configured_secret_is_good() {
 #[tokio::test]
 async fn a_signature_is_good_for_five_minutes_either_way() {
     let (site, event) = site().await;
-    for (offset, good) in [(-299, true), (299, true), (0, true), (-302, false), (302, false)] {
+    // A slow machine makes signatures older, so two edges keep some seconds away.
+    for (offset, good) in [(-295, true), (299, true), (0, true), (-302, false), (305, false)] {
         assert_eq!(takes(&site, &signed(SECRET, &event, now_s() + offset)).await, good, "{offset}");
     }
 }
@@ -82,7 +83,9 @@ async fn any_good_signature_of_a_list_is_enough() {
 #[tokio::test]
 async fn the_media_type_and_everything_else_around_the_body_does_not_matter() {
     let (site, event) = site().await;
-    for media_type in ["application/json", "text/plain; charset=latin1", "multipart/form-data", "nonsense", ""] {
+    for media_type in
+        ["application/json", "text/plain; charset=latin1", "multipart/form-data", "nonsense", ""]
+    {
         let delivery = Delivery::of(&event).with("content-type", media_type);
         assert!(takes(&site, &delivery).await, "{media_type}");
     }

@@ -32,7 +32,8 @@ impl Delivery {
     pub fn signed(secret: &str, id: &str, at_s: i64, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let signature = sign(secret, id.as_bytes(), &at_s.to_string(), &body);
-        let headers = [("svix-id", id), ("svix-timestamp", &at_s.to_string()), ("svix-signature", &signature)];
+        let headers =
+            [("svix-id", id), ("svix-timestamp", &at_s.to_string()), ("svix-signature", &signature)];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         Self { headers: headers.to_vec(), body }
     }

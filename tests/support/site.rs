@@ -135,7 +135,6 @@ impl Site {
 pub fn post(client: &Client, url: &str, delivery: &Delivery) -> RequestBuilder {
     let request = client.post(format!("{url}/webhooks/clerk")).body(delivery.body.clone());
     let headers = delivery.headers.iter();
-    headers.fold(request, |request, (name, value)| {
-        request.header(name, HeaderValue::from_bytes(value).unwrap())
-    })
+    headers
+        .fold(request, |request, (name, value)| request.header(name, HeaderValue::from_bytes(value).unwrap()))
 }
