@@ -165,6 +165,8 @@ fn no_events() -> Vec<Unusable> {
         nameless("single quotes", text.replace('"', "'"), NO_OBJECT),
         nameless("NaN", text.replacen("false", "NaN", 1), NO_OBJECT),
         nameless("a line break in a text", text.replacen("Ada", "A\nda", 1), NO_OBJECT),
+        nameless("a line break in a name", text.replacen("locked", "lo\ncked", 1), NO_OBJECT),
+        nameless("a name that is a number", text.replacen("\"locked\"", "5", 1), NO_OBJECT),
         nameless("an array", format!("[{text}]"), NO_OBJECT),
         nameless("a text", json!(text).to_string(), NO_OBJECT),
         nameless("a number", "5", NO_OBJECT),
