@@ -10,6 +10,7 @@
 
 mod contract;
 mod crash;
+mod delivery;
 mod fixtures;
 mod isolation;
 mod reading;

@@ -10,7 +10,8 @@ use roster::replay::Message;
 use serde_json::json;
 
 use super::people::{ADMIN, KEY, USERS, ada, bearer, three, wire};
-use crate::reading::site::{Answer, Site, WEBHOOK_SECRET};
+use crate::reading::site::{Site, WEBHOOK_SECRET};
+use crate::support::answer::Answer;
 
 async fn get(site: &Site, path: &str, authorization: &str) -> String {
     wire(&site.get(path, &[("authorization", authorization), ("x-request-id", "asked")]).await)

@@ -6,7 +6,8 @@ use roster::domain::model::Metadata;
 use roster::domain::{Change, Membership, MembershipId, Observed, OrganizationId, Role, User, UserId};
 use roster::sim::keys::SigningKey;
 
-use crate::reading::site::{Answer, Site};
+use crate::reading::site::Site;
+use crate::support::answer::Answer;
 
 pub const USERS: &str = "/api/v1/entities/users";
 pub const ADMIN: &str = "/api/admin/getUsersInOrg";

@@ -7,7 +7,8 @@ use reqwest::Method;
 
 use super::ask::{ADMIN, Ask, Loot, USERS, any};
 use super::town::{ORGANIZATIONS, Town, listed, organization_id};
-use crate::reading::site::{Answer, Site};
+use crate::reading::site::Site;
+use crate::support::answer::Answer;
 
 /// Requests in one run, unless `PROPTEST_CASES` says otherwise.
 const ASKED: u32 = 800;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use roster::api::{Api, router};
 use roster::clerk::jwks::KeySet;
 use roster::clerk::session_token::Verifier;
@@ -15,6 +14,7 @@ use roster::sim::keys::SigningKey;
 use roster::webhook::Receiver;
 use serde_json::{Value, json};
 
+use crate::support::answer::Answer;
 use crate::support::database::TestStore;
 
 /// What deliveries are signed with.
@@ -26,14 +26,6 @@ pub struct Site {
     key: Arc<SigningKey>,
     address: String,
     client: reqwest::Client,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
 }
 
 impl Site {
@@ -129,36 +121,7 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
-    }
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    /// The ids of a list.
-    pub fn ids(&self) -> Vec<String> {
-        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
-        let list = self.json();
-        list.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// Checks that it is a problem with all that belongs to one, and shows its kind.
-    pub fn problem(&self) -> String {
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.headers["cache-control"], "no-store");
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status.as_u16());
-        assert_eq!(problem["requestId"], self.headers["x-request-id"].to_str().unwrap());
-        format!("{} {}", self.status.as_u16(), problem["code"].as_str().unwrap())
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
+        Answer::of(request).await
     }
 }
 
