@@ -4,7 +4,6 @@ use std::time::Duration;
 use roster::domain::Outcome;
 
 use super::town::{Town, acknowledged};
-use crate::support::binary::Program;
 
 const ROUNDS: usize = 12;
 const SEED: u64 = 20_261_121;
@@ -16,9 +15,9 @@ fn rounds() -> usize {
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     let mut town = Town::new(SEED);
-    let mut program = town.serve();
     let mut cut_off = 0;
     for round in 0..rounds() {
+        let mut program = town.serve();
         let service = program.wait_until_it_listens();
         let events = town.live(120);
         let deliveries = town.send(&service, events.clone());
@@ -35,7 +34,7 @@ fn what_was_acknowledged_survives_kill_9() {
         if round % 3 == 0 {
             kill_while_it_starts(&town);
         }
-        program = town.serve();
+        let mut program = town.serve();
         let service = program.wait_until_it_listens();
         let journal = town.journal();
         for id in &acknowledged {
@@ -63,16 +62,10 @@ fn what_was_acknowledged_survives_kill_9() {
             }
         }
         assert_eq!(town.answers(&service), town.truth(), "round {round}");
-        restart(&town, &mut program);
+        program.kill();
     }
     assert!(cut_off > 0, "no kill fell into the stream");
-    program.kill();
     town.journal();
-}
-
-/// The next round begins with a start of its own.
-fn restart(town: &Town, program: &mut Program) {
-    std::mem::replace(program, town.serve()).kill();
 }
 
 /// As when it is out of luck, or of memory, at once.
