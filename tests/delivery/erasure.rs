@@ -110,7 +110,10 @@ async fn nothing_personal_of_a_deleted_user_is_left_in_any_order() {
 
     let rows = site.rows.everything().await;
     assert!(rows.iter().any(|row| row.starts_with("users: id=user_0 ") && row.contains(" deleted_at_ms=1")));
-    assert!(rows.iter().any(|row| row.starts_with("invitations: id=orginv_0 ") && row.contains(" user_id=user_0 ")));
+    assert!(
+        rows.iter()
+            .any(|row| row.starts_with("invitations: id=orginv_0 ") && row.contains(" user_id=user_0 "))
+    );
     assert_eq!(rows.iter().filter(|row| row.starts_with("members: ")).count(), 0);
 }
 

@@ -59,7 +59,8 @@ fn marked(value: &Value, path: &str) -> Value {
     }
     match value {
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| (name.clone(), marked(value, &format!("{path}/{name}"))));
+            let fields =
+                fields.iter().map(|(name, value)| (name.clone(), marked(value, &format!("{path}/{name}"))));
             let added = [(format!("{CANARY}_field"), json!([{ CANARY: CANARY }]))];
             Value::Object(fields.chain(added).collect())
         }
@@ -75,10 +76,13 @@ fn marked(value: &Value, path: &str) -> Value {
 /// One event of every kind that we know, and of two that are none of ours.
 fn events() -> Vec<Value> {
     let mut events = payloads::controls();
-    let accepted = at(&payloads::invitation("orginv_accepted", "org_control"), "/data/user_id", json!("user_control"));
+    let accepted =
+        at(&payloads::invitation("orginv_accepted", "org_control"), "/data/user_id", json!("user_control"));
     events.push(at(&accepted, "/type", json!("organizationInvitation.accepted")));
     events.push(json!({"type": "email.created", "data": {"id": "ema_1", "to_email_address": "x", "body": "<b>x</b>", "data": {"otp_code": "x"}}}));
-    events.push(json!({"type": "sms.created", "data": {"id": "sms_1", "message": "x", "to_phone_number": "x"}}));
+    events.push(
+        json!({"type": "sms.created", "data": {"id": "sms_1", "message": "x", "to_phone_number": "x"}}),
+    );
     events.iter().map(|event| marked(event, "")).collect()
 }
 
@@ -89,7 +93,11 @@ fn unusable() -> Vec<String> {
         format!("{CANARY} {CANARY}"),
         json!({"type": [CANARY], "data": {CANARY: CANARY}}).to_string(),
         format!(r#"{{"type":"user.created","data":{{"id":"user_1","first_name":"{CANARY}\ud800"}}}}"#),
-        format!(r#"{{"type":"user.created","data":{{"id":"user_1","deep":{}"{CANARY}"{}}}}}"#, "[".repeat(200), "]".repeat(200)),
+        format!(
+            r#"{{"type":"user.created","data":{{"id":"user_1","deep":{}"{CANARY}"{}}}}}"#,
+            "[".repeat(200),
+            "]".repeat(200)
+        ),
     ];
     let odd = json!({CANARY: [CANARY]});
     for event in events() {
@@ -181,7 +189,10 @@ async fn what_we_do_not_use_is_nowhere() {
     let mut dead = 0;
     for (number, body) in unusable().into_iter().enumerate() {
         let verdict = deliver(Delivery::new(&format!("msg_dead_{number}"), body)).await;
-        assert!(["422 UNPROCESSABLE_EVENT", "200 applied", "200 stale", "200 ignored"].contains(&&*verdict), "{verdict}");
+        assert!(
+            ["422 UNPROCESSABLE_EVENT", "200 applied", "200 stale", "200 ignored"].contains(&&*verdict),
+            "{verdict}"
+        );
         dead += usize::from(verdict.starts_with("422"));
     }
     assert!(dead > 60, "{dead}");
