@@ -1,10 +1,12 @@
 //! From a signed POST to what callers see: `POST /webhooks/clerk`, over real sockets and a real file.
 
+mod contradictions;
 mod erasure;
 mod hostile;
 mod leniency;
 mod outcomes;
 mod payloads;
 mod privacy;
+mod read_your_write;
 mod shuffled;
 mod signatures;
