@@ -9,4 +9,5 @@ mod reading;
 mod running;
 mod store;
 mod support;
+mod tidy;
 mod tokens;
