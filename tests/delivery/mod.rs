@@ -2,7 +2,7 @@
 
 mod contradictions;
 mod erasure;
-mod hostile;
+mod forged;
 mod leniency;
 mod outcomes;
 mod payloads;
@@ -10,3 +10,4 @@ mod privacy;
 mod read_your_write;
 mod shuffled;
 mod signatures;
+mod unusable;

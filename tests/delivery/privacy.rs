@@ -229,7 +229,9 @@ async fn what_we_do_not_use_is_nowhere() {
 
     assert!(tables.contains("ada@example.com") && tables.contains(" outcome=dead"), "the look is a real one");
     assert!(running.iter().any(|(path, text)| path.ends_with("-wal") && text.contains("ada@example.com")));
-    assert!(stopped.iter().any(|(path, text)| path.ends_with(".db") && text.contains("ada@example.com")));
+    assert!(
+        stopped.iter().any(|(path, text)| path.ends_with("roster.db") && text.contains("ada@example.com"))
+    );
     assert!(log.contains(r#""level":"DEBUG""#) && log.contains("msg_dead_0"), "the log is the whole one");
 
     let said = [("an answer", answers.join("\n")), ("a table", tables), ("the log", log.clone())];

@@ -57,10 +57,11 @@ impl Life {
         let number = self.random.below(1_000);
         match self.random.below(100) {
             0..12 => {
-                let email = format!("{}{number}@example.com", if number % 2 == 0 { "A" } else { "b" });
+                let email =
+                    format!("{}{number}@example.com", if number.is_multiple_of(2) { "A" } else { "b" });
                 let mut new = NewUser::named(&format!("First{number}"), "Last", &email);
-                new.email = new.email.filter(|_| number % 7 > 0);
-                new.has_image = number % 3 == 0;
+                new.email = new.email.filter(|_| !number.is_multiple_of(7));
+                new.has_image = number.is_multiple_of(3);
                 let created = self.clerk.create_user(new);
                 self.users.push(created.id().to_owned());
             }
@@ -77,7 +78,7 @@ impl Life {
             40..41 => drop(self.clerk.ban(&user)?),
             41..43 => drop(self.clerk.delete_user(&user)?),
             43..68 if self.clerk.membership_id(&user, &organization).is_err() => {
-                let role = if number % 3 == 0 { "org:admin" } else { "org:member" };
+                let role = if number.is_multiple_of(3) { "org:admin" } else { "org:member" };
                 self.clerk.join(&user, &organization, role, &Object::new())?;
                 self.places.push((user, organization));
             }
@@ -88,7 +89,7 @@ impl Life {
                 match (membership, number % 3) {
                     // Most of those who left come back, under a new membership.
                     (Err(_), _) => {
-                        drop(self.clerk.join(&user, &organization, "org:member", &Object::new())?)
+                        drop(self.clerk.join(&user, &organization, "org:member", &Object::new())?);
                     }
                     (Ok(membership), 0) => drop(self.clerk.leave(&membership)?),
                     (Ok(membership), 1) => drop(self.clerk.change_role(&membership, "org:admin")?),
