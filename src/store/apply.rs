@@ -165,6 +165,7 @@ impl Model {
         }
         for delivery in work.iter().filter_map(Work::delivery) {
             users.extend(delivery.user_id.clone());
+            memberships.extend(delivery.membership_id());
             invitations.extend(delivery.invitation_id());
         }
         let memberships = states::load_memberships(db, &memberships).await?;
@@ -304,15 +305,18 @@ impl Model {
     fn is_erased(&self, delivery: &Delivery) -> bool {
         let invitation = delivery.invitation_id().and_then(|id| self.invitations.get(&id));
         let accepted_by = invitation.and_then(|invitation| invitation.user_id.as_ref());
-        delivery.user_id.iter().chain(accepted_by).any(|id| self.is_user_deleted(id))
+        let membership = delivery.membership_id().and_then(|id| self.memberships.get(&id));
+        let member = membership.map(|membership| &membership.user_id);
+        delivery.user_id.iter().chain(accepted_by).chain(member).any(|id| self.is_user_deleted(id))
     }
 
     /// Deleted users of whom this batch may have left something in the journal: those that it deleted, and
-    /// those that it linked to an invitation.
+    /// those that it linked to an invitation or a membership.
     fn erased_users(&self) -> BTreeSet<&UserId> {
-        let linked =
+        let accepted =
             self.grown.invitations.iter().filter_map(|id| self.invitations.get(id)?.user_id.as_ref());
-        let users = self.grown.users.keys().chain(linked);
+        let joined = self.grown.memberships.iter().filter_map(|id| Some(&self.memberships.get(id)?.user_id));
+        let users = self.grown.users.keys().chain(accepted).chain(joined);
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 

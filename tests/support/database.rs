@@ -43,6 +43,10 @@ impl Rows {
         Self(SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
     }
 
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+
     /// Every row of a query, a line each, with `prefix` taken out of the text.
     pub async fn rows(&self, sql: &str, prefix: &str) -> Vec<String> {
         let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&self.0).await.unwrap();

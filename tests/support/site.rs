@@ -1,6 +1,5 @@
 //! The whole program but its command line: the app over a real SQLite file, and a small Clerk beside it.
 
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use reqwest::header::HeaderValue;
@@ -16,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::answer::Answer;
 use super::database::Rows;
-use super::delivery::{Delivery, SECRET};
+use super::delivery::{Delivery, SECRET, now_s};
 
 pub const USERS: &str = "/api/v1/entities/users";
 pub const ADMIN: &str = "/api/admin/getUsersInOrg";
@@ -70,11 +69,6 @@ impl Site {
         format!("http://{}", self.running.address)
     }
 
-    /// The database and what lies beside it.
-    pub fn files(&self) -> Vec<PathBuf> {
-        std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
-    }
-
     pub async fn post(&self, delivery: &Delivery) -> Answer {
         Answer::of(post(&self.client, &self.url(), delivery)).await
     }
@@ -101,14 +95,13 @@ impl Site {
         self.clerk.advance(clock::now_ms() - self.clerk.now_ms());
     }
 
-    /// A token that says what it is told to, whatever is true. It lives for a minute.
+    /// A token that says what it is told to, whatever is true, issued so long ago.
     pub fn token(&self, user_id: &str, organization_id: &str, role: &str, seconds_ago: i64) -> String {
-        let issued = clock::now_ms() / 1000 - seconds_ago;
-        let claims = json!({
-            "v": 2, "sub": user_id, "sid": "sess_1", "iss": self.clerk.issuer(), "iat": issued,
-            "nbf": issued - 10, "exp": issued + 60, "o": { "id": organization_id, "rol": role },
-        });
-        self.clerk.key().sign(&self.clerk.token_header(), &claims).unwrap()
+        self.token_issued_at(now_s() - seconds_ago, user_id, organization_id, role)
+    }
+
+    pub fn token_issued_at(&self, issued: i64, user_id: &str, organization_id: &str, role: &str) -> String {
+        token(&self.clerk, issued, user_id, organization_id, role)
     }
 
     pub async fn get(&self, path: &str, token: &str) -> Answer {
@@ -125,10 +118,21 @@ impl Site {
         self.ask(USERS, organization_id).await.ids()
     }
 
+    /// Stops it. Nobody has the file open then, and nothing lies beside it any more.
     pub async fn stop(self) -> TempDir {
+        self.rows.close().await;
         self.running.stop().await.unwrap();
         self.folder
     }
+}
+
+/// A session token. It lives longer than those of Clerk, so that a slow machine does not matter.
+pub fn token(clerk: &Instance, issued: i64, user_id: &str, organization_id: &str, role: &str) -> String {
+    let claims = json!({
+        "v": 2, "sub": user_id, "sid": "sess_1", "iss": clerk.issuer(), "iat": issued,
+        "nbf": issued - 10, "exp": issued + 3_600, "o": { "id": organization_id, "rol": role },
+    });
+    clerk.key().sign(&clerk.token_header(), &claims).unwrap()
 }
 
 /// The request of a delivery, ready to be sent.
