@@ -1,4 +1,4 @@
-//! Roster: a durable local copy of your Clerk users and organizations, answered in microseconds.
+//! Roster: a durable local copy of your Clerk users and organizations.
 pub mod api;
 pub mod app;
 pub mod clerk;

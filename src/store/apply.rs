@@ -19,6 +19,7 @@ use crate::domain::merge::{Effect, InvitationState, MembershipState, Organizatio
 use crate::domain::{Change, InvitationId, MembershipId, OrganizationId, Outcome, UserId};
 
 /// What a caller wants written.
+#[derive(Clone)]
 pub(super) enum Work {
     /// An event that was understood.
     Delivery {
@@ -47,6 +48,13 @@ impl Work {
             Self::Delivery { delivery, .. } | Self::DeadLetter { delivery, .. } => Some(delivery),
             Self::Pass { .. } => None,
         }
+    }
+
+    /// About how much memory it takes while it waits.
+    pub(super) fn kib(&self) -> u32 {
+        const CHANGE: usize = 2;
+        let payload = self.delivery().and_then(|delivery| delivery.payload.as_ref()).map_or(0, String::len);
+        u32::try_from(1 + payload / 1024 + self.changes().len() * CHANGE).unwrap_or(u32::MAX)
     }
 
     fn changes(&self) -> &[Change] {

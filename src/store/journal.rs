@@ -58,7 +58,7 @@ pub(super) struct Entry {
 }
 
 const SETTLED: &str = "SELECT e.message_id FROM json_each($1) AS r
-    CROSS JOIN events e ON e.message_id = r.value->>'id' WHERE e.outcome IN ('applied', 'stale')";
+    CROSS JOIN events e WHERE e.message_id = r.value->>'id' AND e.outcome IN ('applied', 'stale')";
 
 /// Which of these messages were applied, or stale, before.
 pub(super) async fn settled<'a>(
@@ -122,10 +122,10 @@ const ERASE_USERS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT
     AND user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
 const ERASE_INVITATIONS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
     AND object_id IN (SELECT i.id FROM json_each($1) AS r
-        CROSS JOIN invitations i ON i.user_id = r.value->>'id')";
+        CROSS JOIN invitations i WHERE i.user_id = r.value->>'id')";
 const ERASE_MEMBERSHIPS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
     AND object_id IN (SELECT m.id FROM json_each($1) AS r
-        CROSS JOIN memberships m ON m.user_id = r.value->>'id')";
+        CROSS JOIN memberships m WHERE m.user_id = r.value->>'id')";
 
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
 /// and of the invitations that they accepted.

@@ -45,7 +45,7 @@ fn rooms_know_only_what_is_theirs() {
     knows_nothing_of("domain", &["sqlx", "axum", "tokio::", "reqwest"]);
     knows_nothing_of("clerk", &["axum", "sqlx", "crate::store", "crate::api", "crate::webhook"]);
     knows_nothing_of("api", &["sqlx", "SELECT ", "crate::clerk::event", "crate::clerk::object"]);
-    knows_nothing_of("webhook", &["sqlx", "SELECT "]);
+    knows_nothing_of("webhook", &["sqlx", "SELECT ", "crate::api"]);
     knows_nothing_of("store", &["axum", "crate::clerk", "crate::api", "crate::webhook", "crate::clock"]);
 }
 
