@@ -37,9 +37,10 @@ pub(super) async fn receive(State(api): State<Arc<Api>>, request: Request) -> Re
 impl From<ReceiveError> for Problem {
     fn from(error: ReceiveError) -> Self {
         let problem = match &error {
-            ReceiveError::NoSecret => {
-                Self::new(Code::Unavailable, "No webhook secret is configured; set CLERK_WEBHOOK_SIGNING_SECRET.")
-            }
+            ReceiveError::NoSecret => Self::new(
+                Code::Unavailable,
+                "No webhook secret is configured; set CLERK_WEBHOOK_SIGNING_SECRET.",
+            ),
             ReceiveError::Signature(_) => Self::new(Code::Unauthorized, "the signature is refused"),
             ReceiveError::Unusable(reason) => {
                 let detail = format!("The signature is right, but the event cannot be used: {reason}.");

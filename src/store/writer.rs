@@ -70,7 +70,11 @@ async fn run(path: PathBuf, mut queue: mpsc::Receiver<Job>, closing: Cancellatio
 
 /// Writes a batch. When it fails as a whole, each piece of work is tried alone, so that one that the database
 /// does not take never fails its neighbours.
-async fn write_all(path: &Path, connection: &mut Option<SqliteConnection>, jobs: Vec<Job>) -> Vec<(Job, Answer)> {
+async fn write_all(
+    path: &Path,
+    connection: &mut Option<SqliteConnection>,
+    jobs: Vec<Job>,
+) -> Vec<(Job, Answer)> {
     let work = jobs.iter().map(|job| job.work.clone()).collect();
     match write(path, connection, work).await {
         Ok(outcomes) => jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use roster::config::Database;
 use roster::store::Store;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Column as _, Row as _, ValueRef as _};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Row as _, ValueRef as _};
 
 /// A store in a folder of its own, gone with the value.
 pub struct TestStore {
@@ -22,6 +22,14 @@ impl TestStore {
         let store = Store::open(&Database::Sqlite(path.clone())).await.unwrap();
         let rows = Rows::of(&path).await;
         Self { store, folder, rows }
+    }
+
+    /// Writes past the program, as somebody with the file at hand could.
+    pub async fn plant(&self, sql: &'static str) {
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join("roster.db"));
+        let mut connection = options.connect().await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 }
 
