@@ -96,7 +96,7 @@ fn table(report: &Report) -> Table {
     let mut table = Table::new();
     let title = format!("{} pass, {}", report.kind.as_str(), report.outcome.as_str());
     let title = if report.dry_run { format!("{title} (dry run)") } else { title };
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header([title.as_str(), "seen", "missing", "stale", "gone", "repaired", "refused"]);
     for entity in Entity::ALL {
         let Drift { seen, missing, stale, gone, repaired, refused } = report.entities.of(entity);

@@ -34,7 +34,7 @@ macro_rules! known {
             $gone,
             " FROM json_each($1) AS r CROSS JOIN ",
             $table,
-            " x ON x.id = r.value->>'id'"
+            " x WHERE x.id = r.value->>'id'"
         )
     };
 }
@@ -150,13 +150,13 @@ macro_rules! children {
         concat!(
             "SELECT x.id FROM json_each($1) AS r CROSS JOIN ",
             $table,
-            " x ON x.user_id = r.value->>'id'
-                WHERE x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0
+            " x WHERE x.user_id = r.value->>'id'
+                AND x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0
             UNION
             SELECT x.id FROM json_each($2) AS r CROSS JOIN ",
             $table,
-            " x ON x.organization_id = r.value->>'id'
-                WHERE x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0"
+            " x WHERE x.organization_id = r.value->>'id'
+                AND x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0"
         )
     };
 }
