@@ -8,6 +8,7 @@
     reason = "in a test a panic is the right answer, in its helpers too"
 )]
 
+mod backend_api;
 mod contract;
 mod crash;
 mod delivery;

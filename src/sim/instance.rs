@@ -33,6 +33,8 @@ pub struct Instance {
     /// When what is known of an object was observed, for objects that came in as events.
     pub(super) observed_ms: BTreeMap<String, i64>,
     events: Vec<Event>,
+    /// Counts the changes, so that what was worked out from the objects is known to be old.
+    pub(super) revision: u64,
 }
 
 impl Instance {
@@ -50,6 +52,7 @@ impl Instance {
             deleted: BTreeSet::new(),
             observed_ms: BTreeMap::new(),
             events: Vec::new(),
+            revision: 0,
         }
     }
 
@@ -349,6 +352,7 @@ impl Instance {
 
     fn tick(&mut self) -> i64 {
         self.now_ms += 1;
+        self.revision += 1;
         self.now_ms
     }
 

@@ -4,6 +4,7 @@
 //! benchmarks do. An [`Instance`] holds the truth and says what happens to it as events; [`sender`] delivers
 //! them as badly as a network may; [`server`] is its face on the network.
 
+pub mod backend_api;
 pub mod event;
 pub mod fixtures;
 pub mod ingest;

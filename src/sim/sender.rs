@@ -21,6 +21,8 @@ pub struct Plan {
     pub seed: u64,
     /// The wait before each further try of a delivery that was not taken.
     pub retries: Vec<Duration>,
+    /// How probable it is that an event is never delivered at all.
+    pub lose: f64,
     /// How probable it is that an event is delivered twice; the second time comes later.
     pub duplicate: f64,
     /// How many places a delivery may fall back behind later ones. `usize::MAX` shuffles all.
@@ -36,6 +38,7 @@ impl Default for Plan {
         Self {
             seed: 0,
             retries: svix_retries(0.0),
+            lose: 0.0,
             duplicate: 0.0,
             disorder: 0,
             delay: Duration::ZERO,
@@ -139,6 +142,8 @@ async fn deliver(poster: &Poster, retries: &[Duration], planned: Planned) -> any
 impl Plan {
     fn schedule(&self, messages: Vec<Message>) -> VecDeque<Planned> {
         let mut random = Random::new(self.seed);
+        // Of its own, so that what arrives arrives as it would if nothing were lost.
+        let mut fate = Random::new(!self.seed);
         let count = messages.len();
         let window = self.disorder.min(count);
         let mut planned = Vec::with_capacity(count);
@@ -155,6 +160,8 @@ impl Plan {
                 plan(place + 1, count + 1, message);
             }
         }
+        let lost: Vec<_> = (0..count).map(|_| fate.chance(self.lose)).collect();
+        planned.retain(|(_, planned)| !lost.get(planned.index).copied().unwrap_or(false));
         planned.sort_by_key(|(place, _)| *place);
         planned.into_iter().map(|(_, planned)| planned).collect()
     }

@@ -88,3 +88,14 @@ async fn what_is_not_taken_is_tried_again_and_signed() {
     let lost = Sender::new(&address, SECRET, plan).unwrap().send_messages(messages(1)).await.unwrap();
     assert_eq!((lost[0].status(), lost[0].answers.len()), (0, 8));
 }
+
+#[test]
+fn lost_events_leave_the_others_as_they_are() {
+    let plan = Plan { seed: 3, duplicate: 0.3, disorder: 10, ..Plan::default() };
+    let whole = order(&plan, 200);
+    let some = order(&Plan { lose: 0.2, ..plan.clone() }, 200);
+    let kept: std::collections::BTreeSet<_> = some.iter().copied().collect();
+    assert!((140..180).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(whole.into_iter().filter(|index| kept.contains(index)).collect::<Vec<_>>(), some);
+    assert!(order(&Plan { lose: 1.0, ..plan }, 200).is_empty());
+}

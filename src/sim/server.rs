@@ -1,5 +1,7 @@
-//! The instance on the network: its key set, where the front end and where the backend look for it.
+//! The instance on the network: its key set, where the front end and where the backend look for it, and its
+//! Backend API.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +10,14 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tower::ServiceExt as _;
 
+use super::backend_api::{self, Controls, Hangup};
 use super::instance::Instance;
 
 /// An instance that is served while it is changed.
@@ -33,6 +40,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    controls: Controls,
     task: JoinHandle<()>,
 }
 
@@ -41,21 +49,24 @@ impl Server {
     pub async fn start(instance: Shared) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
+        let controls = Controls::default();
         let router = Router::new()
             .route("/.well-known/jwks.json", get(jwks))
             .route("/v1/jwks", get(jwks))
-            .with_state(instance);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the simulated Clerk stopped");
-            }
-        });
-        Ok(Self { address, task })
+            .with_state(instance.clone())
+            .merge(backend_api::router(instance, controls.clone()));
+        let task = tokio::spawn(accept(listener, router));
+        Ok(Self { address, controls, task })
     }
 
     /// Its base address, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The knobs and the log of the Backend API.
+    pub fn controls(&self) -> &Controls {
+        &self.controls
     }
 
     /// Where the key set is.
@@ -67,6 +78,40 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Serves until it is dropped, and then hangs up on everybody.
+async fn accept(listener: TcpListener, router: Router) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, router.clone()));
+                }
+                Err(error) => tracing::warn!(%error, "the simulated Clerk could not take a connection"),
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    let service = service_fn(|request| {
+        let router = router.clone();
+        async move {
+            let Ok(response) = router.oneshot(request).await;
+            // An error instead of a response closes the connection.
+            match response.extensions().get::<Hangup>() {
+                Some(Hangup) => Err(io::Error::other("this is a simulated fault")),
+                None => Ok(response),
+            }
+        }
+    });
+    let io = TokioIo::new(stream);
+    if let Err(error) = auto::Builder::new(TokioExecutor::new()).serve_connection(io, service).await {
+        tracing::debug!(error = &*error, "a connection to the simulated Clerk broke");
     }
 }
 

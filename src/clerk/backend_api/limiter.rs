@@ -21,9 +21,9 @@ use tokio::time::{Instant, sleep_until};
 /// Clerk counts requests in windows of this length.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 /// A call does not wait longer than this for a `Retry-After` to pass.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A `Retry-After` beyond this is taken for a mistake.
-const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
+const LONGEST_HOLD: Duration = Duration::from_hours(1);
 
 /// Who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

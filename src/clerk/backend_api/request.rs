@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{debug, warn};
 
 use super::error::{ApiError, Refusal};
-use super::limiter::{Lane, Limiter};
+use super::limiter::{LONGEST_WAIT, Lane, Limiter};
 use super::page::Fetched;
 use crate::clock;
 use crate::domain::time::is_showable;
@@ -102,7 +102,10 @@ impl Caller {
         (|| self.try_once(&url, asked, lane, &read))
             .retry(backoff)
             .when(|failed| failed.is_worth_retrying)
-            .adjust(|failed, wait| wait.map(|wait| wait.max(failed.retry_after.unwrap_or_default())))
+            .adjust(|failed, wait| {
+                let asked_for = failed.retry_after.unwrap_or_default();
+                wait.filter(|_| asked_for <= LONGEST_WAIT).map(|wait| wait.max(asked_for))
+            })
             .notify(|failed, wait| {
                 warn!(
                     path = url.path(),
@@ -212,4 +215,39 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn date_ms(headers: &HeaderMap) -> Option<i64> {
     let date = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
     Some(date.timestamp_millis()).filter(|at_ms| is_showable(*at_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: reqwest::header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn a_pause_is_in_seconds_or_not_there() {
+        for (value, seconds) in
+            [("7", Some(7)), (" 0 ", Some(0)), ("-1", None), ("1.5", None), ("soon", None), ("", None)]
+        {
+            let read = retry_after(&headers(RETRY_AFTER, value));
+            assert_eq!(read, seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_date_is_clerks_clock_or_not_there() {
+        for (value, at_ms) in [
+            ("Sat, 21 Nov 2026 19:59:07 GMT", Some(1_795_291_147_000)),
+            ("Sat, 21 Nov 2026 19:59:07 +0100", Some(1_795_287_547_000)),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(date_ms(&headers(DATE, value)), at_ms, "{value}");
+        }
+        assert_eq!(date_ms(&HeaderMap::new()), None);
+    }
 }
