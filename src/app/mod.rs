@@ -136,9 +136,8 @@ impl Running {
 
 /// The way to Clerk's Backend API, for the service and for the commands; `None` without a secret key.
 pub fn backend_api(config: &Config) -> anyhow::Result<Option<BackendApi>> {
-    let with_key = |key: &SecretString| {
-        BackendApi::new(&config.api_url, key.clone(), Some(config.clerk_rate))
-    };
+    let with_key =
+        |key: &SecretString| BackendApi::new(&config.api_url, key.clone(), Some(config.clerk_rate));
     config.secret_key.as_ref().map(with_key).transpose()
 }
 

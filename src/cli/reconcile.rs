@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::telemetry;
 
 /// How to compare the copy with Clerk.
+#[expect(clippy::struct_excessive_bools, reason = "four flags that do not depend on each other")]
 #[derive(Debug, clap::Args)]
 pub struct Reconcile {
     /// Look only at what changed since the last completed pass
@@ -66,7 +67,9 @@ impl Reconcile {
         store.close().await;
 
         let finished = finished.context("the pass could not run")?.ok_or_else(|| {
-            anyhow::anyhow!("another process runs a pass on this database; wait until it has ended, and try again")
+            anyhow::anyhow!(
+                "another process runs a pass on this database; wait until it has ended, and try again"
+            )
         })?;
         print(&finished.report, self.json)?;
         match (finished.report.outcome, finished.error) {
@@ -76,9 +79,12 @@ impl Reconcile {
                  if it is right, run `roster reconcile --allow-deletes`"
             ))),
             (_, error) => {
-                let seen: u64 = Entity::ALL.iter().map(|entity| finished.report.entities.of(*entity).seen).sum();
-                let resumes = if self.dry_run || self.incremental { "" } else { "; the next pass goes on there" };
-                let stopped = error.map_or_else(|| anyhow::anyhow!("the pass was stopped"), anyhow::Error::from);
+                let seen: u64 =
+                    Entity::ALL.iter().map(|entity| finished.report.entities.of(*entity).seen).sum();
+                let resumes =
+                    if self.dry_run || self.incremental { "" } else { "; the next pass goes on there" };
+                let stopped =
+                    error.map_or_else(|| anyhow::anyhow!("the pass was stopped"), anyhow::Error::from);
                 Err(Failure::Failed(stopped.context(format!("the pass ended after {seen} objects{resumes}"))))
             }
         }

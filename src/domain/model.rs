@@ -160,7 +160,9 @@ pub struct Invitation {
     pub id: InvitationId,
     /// The organization; Clerk's schema lets it be absent.
     pub organization_id: Option<OrganizationId>,
-    /// Who accepted it, once that is known.
+    /// Who accepted it, once that is known. No part of the state's digest: events say it, the Backend API does
+    /// not, and both may speak of the same state.
+    #[serde(skip)]
     pub user_id: Option<UserId>,
     /// The invited address.
     pub email: Option<String>,

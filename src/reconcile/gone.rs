@@ -63,9 +63,8 @@ impl Pass<'_> {
             let rows = self.store.unseen(entity, self.progress.started_at_ms, &after, ROWS).await?;
             let Some(last) = rows.last() else { return Ok(unseen) };
             after.clone_from(&last.id);
-            let is_seen = |row: &Unseen| {
-                self.dry.as_ref().is_some_and(|seen| seen.contains(&(entity, row.id.clone())))
-            };
+            let is_seen =
+                |row: &Unseen| self.dry.as_ref().is_some_and(|seen| seen.contains(&(entity, row.id.clone())));
             unseen.extend(rows.into_iter().filter(|row| !is_seen(row)));
         }
     }
@@ -128,7 +127,9 @@ impl Pass<'_> {
                 let users: Vec<_> = batch.iter().map(|(_, user, _)| user.clone()).collect();
                 let call = self.api.organization_memberships_of(&organization_id, &users);
                 let shown = match self.ask(call).await {
-                    Err(WalkError::Clerk(error @ (ApiError::FeatureOff { .. } | ApiError::Refused { .. }))) => {
+                    Err(WalkError::Clerk(
+                        error @ (ApiError::FeatureOff { .. } | ApiError::Refused { .. }),
+                    )) => {
                         debug!(%organization_id, %error, "memberships cannot be confirmed");
                         continue;
                     }
@@ -167,9 +168,10 @@ impl Pass<'_> {
     async fn gone_invitations(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         for row in self.unseen(Entity::Invitations).await? {
             let Some(organization) = row.organization_id else { continue };
-            let falls = gone.has_organization(&organization)
-                || row.user_id.is_some_and(|user| gone.has_user(&user));
-            let (Ok(id), Ok(organization)) = (InvitationId::parse(row.id), OrganizationId::parse(organization))
+            let falls =
+                gone.has_organization(&organization) || row.user_id.is_some_and(|user| gone.has_user(&user));
+            let (Ok(id), Ok(organization)) =
+                (InvitationId::parse(row.id), OrganizationId::parse(organization))
             else {
                 continue;
             };
@@ -213,10 +215,18 @@ impl Pass<'_> {
         let users: Vec<_> = gone.users.iter().map(|(id, _)| id.clone()).collect();
         let organizations: Vec<_> = gone.organizations.iter().map(|(id, _)| id.clone()).collect();
         let (falling_memberships, falling_invitations) = self.store.children(&users, &organizations).await?;
-        let memberships: HashSet<&str> =
-            gone.memberships.iter().map(|(id, _)| id.as_str()).chain(falling_memberships.iter().map(String::as_str)).collect();
-        let invitations: HashSet<&str> =
-            gone.invitations.iter().map(|(id, _)| id.as_str()).chain(falling_invitations.iter().map(String::as_str)).collect();
+        let memberships: HashSet<&str> = gone
+            .memberships
+            .iter()
+            .map(|(id, _)| id.as_str())
+            .chain(falling_memberships.iter().map(String::as_str))
+            .collect();
+        let invitations: HashSet<&str> = gone
+            .invitations
+            .iter()
+            .map(|(id, _)| id.as_str())
+            .chain(falling_invitations.iter().map(String::as_str))
+            .collect();
         let counts = [
             (Entity::Users, users.len() as u64),
             (Entity::Organizations, organizations.len() as u64),

@@ -57,7 +57,10 @@ async fn run(store: Store, api: BackendApi, mut queue: mpsc::Receiver<UserId>) {
             users.push(next);
         }
         if let Err(error) = fetch(&store, &api, &users).await {
-            warn!(error = &error as &dyn std::error::Error, "missing users were not fetched; the next pass brings them");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "missing users were not fetched; the next pass brings them"
+            );
         }
         users.clear();
     }

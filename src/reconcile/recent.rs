@@ -53,7 +53,12 @@ impl Pass<'_> {
             let Some(&total) = self.totals.get(&entity) else { continue };
             let here = self.store.count(entity).await?;
             if here != total && !self.progress.off.contains(&entity) {
-                warn!(entity = entity.as_str(), here, at_clerk = total, "the counts differ; a full pass will tell");
+                warn!(
+                    entity = entity.as_str(),
+                    here,
+                    at_clerk = total,
+                    "the counts differ; a full pass will tell"
+                );
             }
         }
         Ok(())

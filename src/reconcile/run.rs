@@ -141,7 +141,9 @@ impl Reconciler {
         let (outcome, error) = match result {
             Ok(false) => (PassOutcome::Completed, None),
             Ok(true) => (PassOutcome::Braked, None),
-            Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => (PassOutcome::Interrupted, Some(error)),
+            Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => {
+                (PassOutcome::Interrupted, Some(error))
+            }
             Err(error) => (PassOutcome::Failed, Some(error)),
         };
         pass.progress.finished_at_ms = clock::now_ms().max(pass.progress.started_at_ms);
@@ -246,7 +248,13 @@ fn log(report: &Report, error: Option<&WalkError>) {
     match error {
         None | Some(WalkError::Stopped) => info!(kind, outcome, dry_run = report.dry_run, drift, "pass"),
         Some(cause) => {
-            error!(kind, outcome, error = cause as &dyn std::error::Error, drift, "pass; the next one goes on here");
+            error!(
+                kind,
+                outcome,
+                error = cause as &dyn std::error::Error,
+                drift,
+                "pass; the next one goes on here"
+            );
         }
     }
 }

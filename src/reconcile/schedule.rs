@@ -149,7 +149,13 @@ impl Runner {
             let mut said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if said.elapsed() >= SAY_EVERY {
                 *said = tokio::time::Instant::now();
-                info!(kind = kind.as_str(), at = glance.stage, seen = glance.seen, of = glance.total, "pass under way");
+                info!(
+                    kind = kind.as_str(),
+                    at = glance.stage,
+                    seen = glance.seen,
+                    of = glance.total,
+                    "pass under way"
+                );
             }
         };
         match self.reconciler.run(ask, &self.stop, &say).await {
@@ -165,7 +171,11 @@ impl Runner {
                 false
             }
             Err(error) => {
-                error!(kind = kind.as_str(), error = &error as &dyn std::error::Error, "a pass could not run");
+                error!(
+                    kind = kind.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "a pass could not run"
+                );
                 false
             }
         }

@@ -20,14 +20,15 @@ impl Pass<'_> {
     pub(super) async fn walk_users(&mut self, mut after: Vec<String>) -> Result<(), WalkError> {
         let mut empty = 0;
         loop {
-            let page = match self.ask(self.api.users_page(self.page_size, after.last().map(String::as_str))).await {
-                // The user that the cursor names is gone: go on after the one before it.
-                Err(WalkError::Clerk(ApiError::Refused { .. })) if after.len() > 1 => {
-                    after.pop();
-                    continue;
-                }
-                page => page?.value,
-            };
+            let page =
+                match self.ask(self.api.users_page(self.page_size, after.last().map(String::as_str))).await {
+                    // The user that the cursor names is gone: go on after the one before it.
+                    Err(WalkError::Clerk(ApiError::Refused { .. })) if after.len() > 1 => {
+                        after.pop();
+                        continue;
+                    }
+                    page => page?.value,
+                };
             if page.received == 0 {
                 empty += 1;
                 if self.is_complete(Entity::Users) || empty >= EMPTY_TRIES {
@@ -65,7 +66,10 @@ impl Pass<'_> {
             let from = if anchor.is_some() { offset.saturating_sub(1) } else { offset };
             let mut page = match self.list_page(entity, from, Order::OldestFirst).await {
                 Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
-                    info!(entity = entity.as_str(), status, "Clerk has this switched off; nothing is concluded");
+                    info!(
+                        entity = entity.as_str(),
+                        status, "Clerk has this switched off; nothing is concluded"
+                    );
                     self.progress.off.push(entity);
                     break;
                 }

@@ -42,7 +42,9 @@ macro_rules! known {
 fn known_statement(entity: Entity) -> &'static str {
     match entity {
         Entity::Users => known!("users", "x.last_sign_in_at_ms", "x.deleted_at_ms IS NOT NULL"),
-        Entity::Organizations => known!("organizations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL"),
+        Entity::Organizations => {
+            known!("organizations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL")
+        }
         Entity::Memberships => {
             known!("memberships", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1")
         }
@@ -64,8 +66,7 @@ pub(super) async fn of(
         if gone {
             return Some((id, Known::Gone));
         }
-        let version =
-            Version { updated_at_ms: updated?, observed_at_ms: observed?, content_digest: digest? };
+        let version = Version { updated_at_ms: updated?, observed_at_ms: observed?, content_digest: digest? };
         Some((id, Known::State { version, last_sign_in_at_ms }))
     });
     Ok(known.collect())
@@ -128,7 +129,9 @@ pub(super) async fn unseen(
 /// How many objects stand.
 pub(super) async fn count(readers: &SqlitePool, entity: Entity) -> Result<u64, StoreError> {
     let statement = match entity {
-        Entity::Users => "SELECT COUNT(*) FROM users WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL",
+        Entity::Users => {
+            "SELECT COUNT(*) FROM users WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
+        }
         Entity::Organizations => {
             "SELECT COUNT(*) FROM organizations WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
         }

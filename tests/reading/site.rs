@@ -10,6 +10,7 @@ use roster::clock;
 use roster::config::KeySource;
 use roster::domain::model::Metadata;
 use roster::domain::{Change, Membership, MembershipId, Observed, OrganizationId, Role, User, UserId};
+use roster::reconcile::schedule::Gate;
 use roster::sim::keys::SigningKey;
 use roster::webhook::Receiver;
 use serde_json::{Value, json};
@@ -67,6 +68,8 @@ impl Site {
             admin_roles: Arc::from([Role::new("admin")]),
             receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
             store,
+            gate: Gate::default(),
+            read_through: None,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

@@ -75,7 +75,10 @@ pub(super) fn text(
         secret.display()
     )?;
     if *lost > 0 {
-        writeln!(out, "\n{lost} events were withheld, so the lists are wrong. This mends them and says what was:\n")?;
+        writeln!(
+            out,
+            "\n{lost} events were withheld, so the lists are wrong. This mends them and says what was:\n"
+        )?;
         writeln!(out, "{}\n", reconcile_line(folder, clerk_url))?;
     }
     writeln!(out, "Ctrl-C stops; `roster dev --reset` starts anew.")?;
@@ -84,7 +87,8 @@ pub(super) fn text(
 
 /// The command that compares the demo's database with its Clerk, from the folder of the demo.
 fn reconcile_line(folder: &Folder, clerk_url: &str) -> String {
-    let program = std::env::current_exe().map_or_else(|_| "roster".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "roster".to_owned(), |path| path.display().to_string());
     format!(
         "DATABASE_URL=sqlite://{} CLERK_API_URL={clerk_url} CLERK_SECRET_KEY={SECRET_KEY} '{program}' reconcile",
         folder.database().display()
