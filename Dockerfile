@@ -14,6 +14,7 @@ RUN mkdir -p src tests \
     && rm -r src tests
 
 COPY migrations migrations
+COPY fixtures fixtures
 COPY src src
 # The stand-ins above are newer than the files of the checkout.
 RUN mkdir tests && touch src/main.rs src/lib.rs tests/main.rs \

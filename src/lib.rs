@@ -1,4 +1,25 @@
-//! Roster: a durable local copy of your Clerk users and organizations, answered in microseconds.
+//! Roster: a durable local copy of your Clerk users and organizations.
+//!
+//! | room | what it is for |
+//! | --- | --- |
+//! | [`api`] | the public routes: callers, lists, errors |
+//! | [`app`] | knows every part: opens, wires, serves, drains |
+//! | [`cli`] | a file for each command |
+//! | [`clerk`] | all we know of Clerk's wire |
+//! | [`clock`] | the only file that asks for the time |
+//! | [`config`] | checked before the first socket opens |
+//! | [`domain`] | plain types, and the rule that decides order (`domain::merge`) |
+//! | [`replay`] | the sending side of a webhook |
+//! | [`sim`] | a small Clerk, for the demo and the tests |
+//! | [`store`] | the only room with SQL |
+//! | [`telemetry`] | logs |
+//! | [`webhook`] | verifies deliveries (`webhook::verify`) and takes them |
+//!
+//! Data flows one way:
+//!
+//! - delivery: bytes, verify, `clerk::event`, `domain::Change`, `store.deliver`, and only then 2xx
+//! - request: token, `api::Caller`, `MemberQuery`, `store.members`, `Page`, JSON
+
 pub mod api;
 pub mod app;
 pub mod clerk;

@@ -1,10 +1,21 @@
 //! Every test that needs more than one room, in one binary: a folder for each flow.
 #![expect(unreachable_pub, reason = "the modules of a test binary are reachable from nowhere")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a panic is the right answer, in its helpers too"
+)]
 
 mod backend_api;
+mod contract;
+mod crash;
+mod delivery;
 mod fixtures;
+mod isolation;
 mod reading;
 mod running;
 mod store;
 mod support;
+mod tidy;
 mod tokens;

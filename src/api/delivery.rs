@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
+use serde_json::json;
 
 use super::Api;
 use super::problem::{Code, Problem};
+use crate::webhook::ReceiveError;
 
 /// Larger bodies are refused.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -23,8 +26,31 @@ const MAX_DRAINED_BYTES: usize = 8 * MAX_BYTES;
 pub(super) async fn receive(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     match read(&head.headers, body).await {
-        Ok(bytes) => api.receiver.receive(&head.headers, &bytes).await,
+        Ok(bytes) => match api.receiver.receive(&head.headers, &bytes).await {
+            Ok(outcome) => Json(json!({ "outcome": outcome.as_str() })).into_response(),
+            Err(error) => Problem::from(error).into_response(),
+        },
         Err(problem) => problem.into_response(),
+    }
+}
+
+impl From<ReceiveError> for Problem {
+    fn from(error: ReceiveError) -> Self {
+        let problem = match &error {
+            ReceiveError::NoSecret => Self::new(
+                Code::Unavailable,
+                "No webhook secret is configured; set CLERK_WEBHOOK_SIGNING_SECRET.",
+            ),
+            ReceiveError::Signature(_) => Self::new(Code::Unauthorized, "the signature is refused"),
+            ReceiveError::Unusable(reason) => {
+                let detail = format!("The signature is right, but the event cannot be used: {reason}.");
+                Self::new(Code::UnprocessableEvent, detail)
+            }
+            ReceiveError::Store(_) => {
+                Self::new(Code::Unavailable, "The event cannot be stored now; send it again.")
+            }
+        };
+        problem.caused_by(&error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The public listener: Clerk's webhooks come in, members of the caller's organization go out.
 //!
 //! A request passes `edge` (its id, its time limit, how its errors look), meets its route, and, where it
-//! reads, is first turned into a [`caller::Caller`]. Only a caller makes a member query, and the
+//! reads, is first turned into a `caller::Caller`. Only a caller makes a member query, and the
 //! organization in it is the token's, so no route can answer about another one.
 //!
 //! This room knows neither SQL nor what Clerk's payloads look like.

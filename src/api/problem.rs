@@ -224,9 +224,14 @@ mod tests {
 
     #[test]
     fn the_log_gets_the_chain_of_causes() {
-        let problem = Problem::from(StoreError::from(sqlx::Error::PoolTimedOut));
-        assert!(problem.reason().starts_with("the database could not be used: pool timed out"));
-        assert!(!problem.render("r").contains("pool"));
+        #[derive(Debug, thiserror::Error)]
+        #[error("the door is locked")]
+        struct Locked(#[source] std::io::Error);
+
+        let error = Locked(std::io::Error::other("no key"));
+        let problem = Problem::new(Code::Unavailable, "try again").caused_by(&error);
+        assert_eq!(problem.reason(), "the door is locked: no key");
+        assert!(!problem.render("r").contains("key"));
     }
 
     #[test]

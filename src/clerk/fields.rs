@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::domain::model::Metadata;
@@ -23,11 +23,29 @@ pub(super) struct Fields<'a> {
     values: BTreeMap<String, &'a RawValue>,
 }
 
+/// The fields of a JSON object by name, their values still text.
+pub(super) fn raw_fields(text: &str) -> serde_json::Result<BTreeMap<String, &RawValue>> {
+    let values: BTreeMap<Name, &RawValue> = serde_json::from_str(text)?;
+    Ok(values.into_iter().map(|(Name(name), value)| (name, value)).collect())
+}
+
+/// The name of a field. One that is not Unicode (half of a surrogate pair) is none of those that we use, and
+/// must not keep us from reading its neighbours.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(serde_json::from_str(text).unwrap_or_default()))
+    }
+}
+
 impl<'a> Fields<'a> {
     /// Takes the text of a JSON object; `path` is its name in errors.
     pub(super) fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, FieldError> {
         let path = path.into();
-        match serde_json::from_str(text) {
+        match raw_fields(text) {
             Ok(values) => Ok(Self { path, values }),
             Err(_) => Err(FieldError { path, problem: "must be an object" }),
         }

@@ -107,7 +107,10 @@ pub(super) fn membership_deleted(
     otherwise_ms: i64,
 ) -> Result<Change, FieldError> {
     let (organization_id, user_id) = place(fields)?;
-    let at_ms = occurred_at_ms.or(fields.time_ms("updated_at")?).unwrap_or(otherwise_ms);
+    let at_ms = match occurred_at_ms {
+        Some(at_ms) => at_ms,
+        None => fields.time_ms("updated_at")?.unwrap_or(otherwise_ms),
+    };
     Ok(Change::MembershipDeleted {
         id: fields.needed_id("id", MembershipId::parse)?,
         organization_id,
@@ -124,21 +127,28 @@ pub(super) fn invitation(
     observed_at_ms: Option<i64>,
 ) -> Result<Change, FieldError> {
     let moments = Moments::read(fields, observed_at_ms)?;
-    let stated = fields.text("status")?.map(|text| InvitationStatus::parse(&text)).map(|stated| {
-        stated.ok_or_else(|| fields.error("status", "must be pending, accepted, revoked or expired"))
-    });
+    let status = match status {
+        Some(status) => status,
+        None => stated_status(fields)?,
+    };
     let invitation = Invitation {
         id: fields.needed_id("id", InvitationId::parse)?,
         organization_id: fields.id("organization_id", OrganizationId::parse)?,
         user_id: fields.id("user_id", UserId::parse)?,
         email: fields.text("email_address")?,
         role: fields.text("role")?.as_deref().map(Role::new),
-        status: status.or(stated.transpose()?).unwrap_or(InvitationStatus::Pending),
+        status,
         public_metadata: fields.metadata("public_metadata")?,
         created_at_ms: moments.created_at_ms,
         expires_at_ms: fields.time_ms("expires_at")?,
     };
     Ok(Change::Invitation(moments.of(invitation)))
+}
+
+fn stated_status(fields: &Fields<'_>) -> Result<InvitationStatus, FieldError> {
+    let Some(text) = fields.text("status")? else { return Ok(InvitationStatus::Pending) };
+    InvitationStatus::parse(&text)
+        .ok_or_else(|| fields.error("status", "must be pending, accepted, revoked or expired"))
 }
 
 /// A sign-in: when the session began.

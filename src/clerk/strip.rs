@@ -7,7 +7,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use std::collections::BTreeMap;
+use super::fields::raw_fields;
 
 /// What may stay of one field.
 enum Keep {
@@ -65,9 +65,7 @@ pub(super) fn strip(event: &str) -> String {
 }
 
 fn fields(text: &str, keep: &[(&str, Keep)]) -> Value {
-    let Ok(values) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else {
-        return otherwise(text);
-    };
+    let Ok(values) = raw_fields(text) else { return otherwise(text) };
     let kept = keep.iter().filter_map(|(name, keep)| {
         let text = values.get(*name)?.get();
         Some(((*name).to_owned(), value(text, keep)))

@@ -6,7 +6,7 @@
 mod folder;
 mod guide;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replay::base_url;
 use super::{Failure, serve};
-use crate::app;
+use crate::app::{self, ClaimError};
 use crate::clock;
 use crate::config::{self, Config, Database, Flags, KeySource};
 use crate::replay::post::Poster;
@@ -55,7 +55,7 @@ impl Dev {
         serve::stop_on_signal(shutdown.clone())?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(anyhow::Error::from)?;
-        let folder = Folder::open(self.reset)?;
+        let folder = Folder::open(self.reset).map_err(or_runs_already)?;
         let secret = folder.webhook_secret()?;
 
         let mut clerk = Instance::new(folder.signing_key()?, rand_seed(), clock::now_ms());
@@ -72,11 +72,13 @@ impl Dev {
             authorized_parties: vec![ORIGIN.to_owned()],
             ..config
         };
-        let running = app::start(config, listener).await?;
+        let running = app::start(config, listener).await.map_err(or_runs_already)?;
         let filled = shutdown.run_until_cancelled(fill(address, &secret, &messages)).await;
         if let Some(tally) = filled.transpose()? {
             let here = guide::Here { service: base_url(address), clerk: server.url(), folder: &folder };
-            print!("{}", guide::text(&here, &mut clerk.lock(), tally, clock::now_ms())?);
+            let guide = guide::text(&here, &mut clerk.lock(), tally, clock::now_ms())?;
+            // The service goes on when nobody reads (any more).
+            let _ = std::io::stdout().write_all(guide.as_bytes());
             shutdown.cancelled().await;
         }
         Ok(running.stop().await?)
@@ -121,6 +123,16 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
             "cannot listen on {address} ({error}): set ROSTER_LISTEN to an address of this machine"
         )),
     })
+}
+
+/// The database of the demo cannot be chosen, so the usual advice would not help.
+fn or_runs_already(error: anyhow::Error) -> Failure {
+    match error.downcast_ref::<ClaimError>() {
+        Some(ClaimError::Taken(_)) => Failure::Usage(
+            "another `roster dev` runs in this folder: stop it, or go to another folder".to_owned(),
+        ),
+        _ => Failure::Failed(error),
+    }
 }
 
 /// Sends the events through the webhook route, as Clerk would.

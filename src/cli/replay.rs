@@ -1,5 +1,6 @@
 //! `roster replay`
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,11 +75,12 @@ async fn deliver(poster: &Poster, messages: Vec<Message>) -> Result<(), Failure>
     })
     .await?;
     bar.finish_and_clear();
-    println!("{tally}");
+    // Whoever closed the pipe does not want to know.
+    let _ = writeln!(std::io::stdout(), "{tally}");
     if tally.failed == 0 {
         return Ok(());
     }
-    let (failed, total, to) = (tally.failed, tally.total(), poster.url());
+    let (failed, total, to) = (tally.failed, tally.total(), poster.shown_url());
     Err(Failure::Failed(anyhow::anyhow!("{failed} of {total} events were not taken by {to}")))
 }
 

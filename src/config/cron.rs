@@ -35,8 +35,8 @@ fn is_part(part: &str, form: &Field) -> bool {
 }
 
 fn number(text: &str, (least, greatest, names): &Field) -> Option<u32> {
-    let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
-    let number = match named {
+    let place = names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    let number = match place {
         Some(index) => u32::try_from(index).ok()? + least,
         None => text.parse().ok()?,
     };

@@ -1,6 +1,6 @@
 //! Decides what a change does to what is known: the one place where order is decided.
 //!
-//! Each object is known by a [`State`] that only ever grows: the greatest [`Version`] seen wins, a deletion
+//! Each object is known by a state that only ever grows: the greatest [`Version`] seen wins, a deletion
 //! is terminal, and registers such as the last sign-in keep their extreme value. Growing is commutative and
 //! idempotent, so the same changes in any order and any number of times leave the same states. Nothing
 //! here looks at when a change arrived.
@@ -191,7 +191,7 @@ impl MembershipState {
 pub struct InvitationState {
     /// Its organization: once known, known for good.
     pub organization_id: Option<OrganizationId>,
-    /// Who accepted it: once known, known for good.
+    /// Who accepted it: once known, known for good. It is accepted once, so there is one answer.
     pub user_id: Option<UserId>,
     /// The newest state; `None` after the deletion.
     pub known: Option<Observed<Invitation>>,

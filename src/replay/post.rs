@@ -33,8 +33,19 @@ pub struct Answer {
     pub detail: Option<String>,
     /// How long the endpoint asks us to wait.
     pub retry_after: Option<Duration>,
+    /// Why there was no answer, when there was none.
+    pub no_answer: Option<NoAnswer>,
+}
+
+/// Why there was no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
     /// Nothing listens there.
-    pub unreachable: bool,
+    Unreachable,
+    /// It took too long.
+    TimedOut,
+    /// The connection ended early.
+    Broken,
 }
 
 impl Answer {
@@ -43,9 +54,9 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The endpoint asks to be tried again.
-    pub fn is_busy(&self) -> bool {
-        matches!(self.status, 429 | 503)
+    /// Another try soon may end better: the endpoint asks for it, or is being restarted.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.status, 429 | 503) || self.no_answer.is_some_and(|why| why != NoAnswer::TimedOut)
     }
 }
 
@@ -73,9 +84,9 @@ impl Poster {
         Ok(Self { client: client.build()?, url, secret: secret.into() })
     }
 
-    /// Where the messages go.
-    pub fn url(&self) -> &str {
-        self.url.as_str()
+    /// Where the messages go, to be shown: without what may be a password.
+    pub fn shown_url(&self) -> String {
+        format!("{}{}", self.url.origin().ascii_serialization(), self.url.path())
     }
 
     /// Posts a message once, signed with the current time.
@@ -94,13 +105,7 @@ impl Poster {
             .await;
         Ok(match sent {
             Ok(response) => read_answer(response).await,
-            Err(error) => Answer {
-                status: 0,
-                outcome: None,
-                detail: Some(no_answer(&error)),
-                retry_after: None,
-                unreachable: error.is_connect(),
-            },
+            Err(error) => no_answer(&error),
         })
     }
 }
@@ -118,6 +123,9 @@ async fn read_answer(response: reqwest::Response) -> Answer {
     let detail = match (status.is_success(), outcome) {
         (true, Some(_)) => None,
         (true, None) => Some(format!("{} without a known outcome: is this Roster?", status.as_u16())),
+        (false, _) if status == StatusCode::UNAUTHORIZED => {
+            Some("401: the signature was refused; is CLERK_WEBHOOK_SIGNING_SECRET the service's?".to_owned())
+        }
         (false, _) => Some(problem(status, body.detail)),
     };
     Answer {
@@ -125,7 +133,7 @@ async fn read_answer(response: reqwest::Response) -> Answer {
         outcome: outcome.filter(|_| status.is_success()),
         detail,
         retry_after,
-        unreachable: false,
+        no_answer: None,
     }
 }
 
@@ -142,13 +150,20 @@ fn problem(status: StatusCode, detail: Option<String>) -> String {
     }
 }
 
-fn no_answer(error: &reqwest::Error) -> String {
-    if error.is_connect() {
-        "nothing answers there".to_owned()
-    } else if error.is_timeout() {
-        "no answer in time".to_owned()
+fn no_answer(error: &reqwest::Error) -> Answer {
+    let (why, detail) = if error.is_timeout() {
+        (NoAnswer::TimedOut, "no answer in time")
+    } else if error.is_connect() {
+        (NoAnswer::Unreachable, "nothing answers there: is the service running?")
     } else {
-        "the connection broke".to_owned()
+        (NoAnswer::Broken, "the connection broke")
+    };
+    Answer {
+        status: 0,
+        outcome: None,
+        detail: Some(detail.to_owned()),
+        retry_after: None,
+        no_answer: Some(why),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Message;
-use super::post::{Answer, Poster};
+use super::post::{Answer, NoAnswer, Poster};
 use crate::domain::Outcome;
 
 /// How often a message is posted again when the service is busy or not there.
@@ -66,10 +66,10 @@ pub async fn send(
     let mut patience = RETRIES;
     for (index, message) in messages.iter().enumerate() {
         let answer = post(poster, message, patience).await?;
-        patience = if answer.is_busy() || answer.unreachable { 0 } else { RETRIES };
+        patience = if answer.is_passing() { 0 } else { RETRIES };
         tally.count(answer.outcome);
         sent(index, &answer);
-        if answer.unreachable {
+        if answer.no_answer == Some(NoAnswer::Unreachable) {
             tally.failed += messages.len() - tally.total();
             break;
         }
@@ -80,7 +80,7 @@ pub async fn send(
 async fn post(poster: &Poster, message: &Message, retries: u32) -> anyhow::Result<Answer> {
     let mut answer = poster.post(message).await?;
     for retry in 0..retries {
-        if !(answer.is_busy() || answer.unreachable) {
+        if !answer.is_passing() {
             break;
         }
         let wait = answer.retry_after.unwrap_or(Duration::from_millis(100) * 2_u32.pow(retry));

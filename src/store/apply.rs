@@ -19,6 +19,7 @@ use crate::domain::merge::{Effect, InvitationState, MembershipState, Organizatio
 use crate::domain::{Change, InvitationId, MembershipId, OrganizationId, Outcome, UserId};
 
 /// What a caller wants written.
+#[derive(Clone)]
 pub(super) enum Work {
     /// An event that was understood.
     Delivery {
@@ -47,6 +48,13 @@ impl Work {
             Self::Delivery { delivery, .. } | Self::DeadLetter { delivery, .. } => Some(delivery),
             Self::Pass { .. } => None,
         }
+    }
+
+    /// About how much memory it takes while it waits.
+    pub(super) fn kib(&self) -> u32 {
+        const CHANGE: usize = 2;
+        let payload = self.delivery().and_then(|delivery| delivery.payload.as_ref()).map_or(0, String::len);
+        u32::try_from(1 + payload / 1024 + self.changes().len() * CHANGE).unwrap_or(u32::MAX)
     }
 
     fn changes(&self) -> &[Change] {
@@ -165,6 +173,7 @@ impl Model {
         }
         for delivery in work.iter().filter_map(Work::delivery) {
             users.extend(delivery.user_id.clone());
+            memberships.extend(delivery.membership_id());
             invitations.extend(delivery.invitation_id());
         }
         let memberships = states::load_memberships(db, &memberships).await?;
@@ -304,15 +313,18 @@ impl Model {
     fn is_erased(&self, delivery: &Delivery) -> bool {
         let invitation = delivery.invitation_id().and_then(|id| self.invitations.get(&id));
         let accepted_by = invitation.and_then(|invitation| invitation.user_id.as_ref());
-        delivery.user_id.iter().chain(accepted_by).any(|id| self.is_user_deleted(id))
+        let membership = delivery.membership_id().and_then(|id| self.memberships.get(&id));
+        let member = membership.map(|membership| &membership.user_id);
+        delivery.user_id.iter().chain(accepted_by).chain(member).any(|id| self.is_user_deleted(id))
     }
 
     /// Deleted users of whom this batch may have left something in the journal: those that it deleted, and
-    /// those that it linked to an invitation.
+    /// those that it linked to an invitation or a membership.
     fn erased_users(&self) -> BTreeSet<&UserId> {
-        let linked =
+        let accepted =
             self.grown.invitations.iter().filter_map(|id| self.invitations.get(id)?.user_id.as_ref());
-        let users = self.grown.users.keys().chain(linked);
+        let joined = self.grown.memberships.iter().filter_map(|id| Some(&self.memberships.get(id)?.user_id));
+        let users = self.grown.users.keys().chain(accepted).chain(joined);
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 

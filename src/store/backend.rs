@@ -10,7 +10,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 
 use super::error::StoreError;
 
@@ -35,7 +35,7 @@ fn migrations() -> Migrator {
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
+        .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         // A commit is on the disk before the delivery is acknowledged.
         .synchronous(SqliteSynchronous::Full)
@@ -53,7 +53,7 @@ pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = connect(path).await.map_err(open_error)?;
     migrations().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
-    Ok(())
+    connection.close().await.map_err(open_error)
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {

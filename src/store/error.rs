@@ -6,9 +6,12 @@ use std::sync::Arc;
 /// Why the store did not do it. "Not found" is no error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Too much is waiting to be written, or the store is closing. Come again.
-    #[error("no more writes are taken at the moment")]
+    /// Too much is waiting to be written. Come again.
+    #[error("too many writes are waiting")]
     Busy,
+    /// The store is closed, or its writer has ended.
+    #[error("the store takes no more writes")]
+    Closed,
     /// The database did not do it. Nothing was written.
     #[error("the database could not be used")]
     Database(#[source] Arc<sqlx::Error>),

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
 use super::states::id_rows;
-use crate::domain::{InvitationId, Outcome, UserId};
+use crate::domain::{InvitationId, MembershipId, Outcome, UserId};
 
 /// The outcome of a delivery that could not be used.
 pub(super) const DEAD: &str = "dead";
@@ -41,6 +41,13 @@ impl Delivery {
             self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationInvitation."))?;
         InvitationId::parse(id.clone()).ok()
     }
+
+    /// The membership that it is about.
+    pub(super) fn membership_id(&self) -> Option<MembershipId> {
+        let id =
+            self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationMembership."))?;
+        MembershipId::parse(id.clone()).ok()
+    }
 }
 
 /// A delivery and what became of it.
@@ -51,7 +58,7 @@ pub(super) struct Entry {
 }
 
 const SETTLED: &str = "SELECT e.message_id FROM json_each($1) AS r
-    CROSS JOIN events e ON e.message_id = r.value->>'id' WHERE e.outcome IN ('applied', 'stale')";
+    CROSS JOIN events e WHERE e.message_id = r.value->>'id' AND e.outcome IN ('applied', 'stale')";
 
 /// Which of these messages were applied, or stale, before.
 pub(super) async fn settled<'a>(
@@ -115,14 +122,19 @@ const ERASE_USERS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT
     AND user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
 const ERASE_INVITATIONS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
     AND object_id IN (SELECT i.id FROM json_each($1) AS r
-        CROSS JOIN invitations i ON i.user_id = r.value->>'id')";
+        CROSS JOIN invitations i WHERE i.user_id = r.value->>'id')";
+const ERASE_MEMBERSHIPS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    AND object_id IN (SELECT m.id FROM json_each($1) AS r
+        CROSS JOIN memberships m WHERE m.user_id = r.value->>'id')";
 
-/// Blanks what the journal says of deleted users, and of the invitations that they accepted.
+/// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
+/// and of the invitations that they accepted.
 pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) -> Result<(), StoreError> {
     if !users.is_empty() {
         let rows = id_rows(users.iter().map(|id| id.as_str()));
-        sqlx::query(ERASE_USERS).bind(&rows).execute(&mut *db).await?;
-        sqlx::query(ERASE_INVITATIONS).bind(&rows).execute(db).await?;
+        for statement in [ERASE_USERS, ERASE_MEMBERSHIPS, ERASE_INVITATIONS] {
+            sqlx::query(statement).bind(&rows).execute(&mut *db).await?;
+        }
     }
     Ok(())
 }

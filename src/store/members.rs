@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::Row as _;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::error::StoreError;
 use super::states::{id_rows, user};
@@ -21,9 +21,8 @@ macro_rules! list {
                 m.public_metadata AS membership_metadata
             FROM ",
             $from,
-            " CROSS JOIN users u ON u.id = x.user_id
-            CROSS JOIN memberships m ON m.id = x.membership_id
-            WHERE x.organization_id = $1 AND (x.",
+            " AND x.organization_id = $1 AND u.id = x.user_id AND m.id = x.membership_id
+                AND (x.",
             $key,
             ", x.user_id) > ($2, $3) ORDER BY x.",
             $key,
@@ -31,12 +30,12 @@ macro_rules! list {
         )
     };
     (all $key:literal) => {
-        list!("members x", $key)
+        list!("members x CROSS JOIN users u CROSS JOIN memberships m WHERE true", $key)
     };
     (ids $key:literal) => {
         list!(
-            "json_each($5) AS r
-            CROSS JOIN members x ON x.organization_id = $1 AND x.user_id = r.value->>'id'",
+            "json_each($5) AS r CROSS JOIN members x CROSS JOIN users u CROSS JOIN memberships m
+            WHERE x.user_id = r.value->>'id'",
             $key
         )
     };
@@ -56,8 +55,18 @@ fn start(order: Order) -> Cursor {
 }
 
 /// Answers one question. With a filter, rows are looked at in chunks, so that memory stays bounded however
-/// large the organization and however rare the hits.
+/// large the organization and however rare the hits; one transaction makes them one moment.
 pub(super) async fn list(readers: &SqlitePool, query: &MemberQuery) -> Result<Page, StoreError> {
+    if query.filter.is_empty() {
+        return walk(&mut *readers.acquire().await?, query).await;
+    }
+    let mut moment = readers.begin().await?;
+    let page = walk(&mut moment, query).await?;
+    moment.commit().await?;
+    Ok(page)
+}
+
+async fn walk(db: &mut SqliteConnection, query: &MemberQuery) -> Result<Page, StoreError> {
     let wanted = query.limit.map(usize::from);
     // One more than is wanted tells whether a page follows.
     let rows = match wanted {
@@ -68,7 +77,7 @@ pub(super) async fn list(readers: &SqlitePool, query: &MemberQuery) -> Result<Pa
     let mut after = query.after.clone().unwrap_or_else(|| start(query.order));
     let mut members = Vec::new();
     loop {
-        let chunk = fetch(readers, query, &after, rows).await?;
+        let chunk = fetch(&mut *db, query, &after, rows).await?;
         let exhausted = i64::try_from(chunk.len()).unwrap_or(i64::MAX) < rows;
         if let Some(last) = chunk.last() {
             after = last.cursor(query.order);
@@ -85,7 +94,7 @@ pub(super) async fn list(readers: &SqlitePool, query: &MemberQuery) -> Result<Pa
 }
 
 async fn fetch(
-    readers: &SqlitePool,
+    db: &mut SqliteConnection,
     query: &MemberQuery,
     after: &Cursor,
     rows: i64,
@@ -106,7 +115,7 @@ async fn fetch(
         let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
         bound = bound.bind(id_rows(distinct));
     }
-    bound.fetch_all(readers).await?.iter().map(member).collect()
+    bound.fetch_all(db).await?.iter().map(member).collect()
 }
 
 fn member(row: &SqliteRow) -> Result<Member, StoreError> {

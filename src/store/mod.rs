@@ -17,7 +17,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqlitePool;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ use writer::Job;
 pub struct Store {
     readers: SqlitePool,
     queue: mpsc::Sender<Job>,
+    budget: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     closing: CancellationToken,
 }
@@ -53,6 +55,7 @@ impl Store {
         Ok(Self {
             readers: backend::readers(path),
             queue,
+            budget: Arc::new(Semaphore::new(writer::BUDGET_KIB)),
             writer: Arc::new(Mutex::new(Some(writer))),
             closing,
         })
@@ -77,9 +80,14 @@ impl Store {
     }
 
     async fn write(&self, work: Work) -> Result<Vec<Outcome>, StoreError> {
+        let budget = Arc::clone(&self.budget).try_acquire_many_owned(work.kib());
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { work, reply }).map_err(|_| StoreError::Busy)?;
-        answer.await.map_err(|_| StoreError::Busy)?
+        let job = Job { work, reply, _budget: budget.map_err(|_| StoreError::Busy)? };
+        self.queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Closed(_) => StoreError::Closed,
+        })?;
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Members of one organization, in order, filtered and paged.
@@ -101,8 +109,11 @@ impl Store {
         journal::last_applied_event_ms(&self.readers).await
     }
 
-    /// Asks the database for a sign of life.
+    /// Asks the database and the writer for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if self.queue.is_closed() {
+            return Err(StoreError::Closed);
+        }
         sqlx::query("SELECT 1 FROM progress LIMIT 1").execute(&self.readers).await?;
         Ok(())
     }

@@ -25,7 +25,8 @@ const MEMBERSHIPS_FALL_WITH_USERS: &str = "UPDATE memberships
     SET fallen = 1, role = '', public_metadata = '{}'
     WHERE user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
 const INVITATIONS_FALL_WITH_USERS: &str = "UPDATE invitations
-    SET fallen = 1, email = NULL, role = NULL, public_metadata = '{}'
+    SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
+        role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
     WHERE user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
 
 /// Removes, and blanks, what belongs to users that were deleted.
@@ -43,7 +44,8 @@ const MEMBERSHIPS_FALL_WITH_ORGANIZATIONS: &str = "UPDATE memberships
     SET fallen = 1, role = '', public_metadata = '{}'
     WHERE organization_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
 const INVITATIONS_FALL_WITH_ORGANIZATIONS: &str = "UPDATE invitations
-    SET fallen = 1, email = NULL, role = NULL, public_metadata = '{}'
+    SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
+        role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
     WHERE organization_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
 const UNLIST_ORGANIZATIONS: &str = "DELETE FROM members
     WHERE organization_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
@@ -66,7 +68,7 @@ pub(super) async fn fall_with_organizations(
 }
 
 const PLACES_OF_USERS: &str = "SELECT DISTINCT m.organization_id, m.user_id
-    FROM json_each($1) AS r CROSS JOIN memberships m ON m.user_id = r.value->>'id'";
+    FROM json_each($1) AS r CROSS JOIN memberships m WHERE m.user_id = r.value->>'id'";
 
 /// Every place of these users.
 pub(super) async fn places_of(
@@ -96,8 +98,8 @@ const LIST: &str = "INSERT INTO members
     SELECT m.organization_id, m.user_id, m.id, CAST(r.value->>'created' AS BIGINT), r.value->>'email_key'
     FROM json_each($1) AS r
     CROSS JOIN memberships m
-        ON m.organization_id = r.value->>'organization' AND m.user_id = r.value->>'user'
-    WHERE m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
+    WHERE m.organization_id = r.value->>'organization' AND m.user_id = r.value->>'user'
+        AND m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
         SELECT 1 FROM memberships newer
         WHERE newer.organization_id = m.organization_id AND newer.user_id = m.user_id
             AND newer.deleted_at_ms IS NULL AND newer.fallen = 0

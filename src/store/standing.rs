@@ -14,7 +14,7 @@ const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
         WHERE newest.organization_id = $1 AND newest.user_id = $2
         ORDER BY newest.created_at_ms DESC, newest.id DESC LIMIT 1)";
 
-type Row = (Option<i64>, Option<i64>, Option<bool>, Option<i64>, Option<String>, Option<i64>);
+type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>);
 
 pub(super) async fn of(
     readers: &SqlitePool,
@@ -34,7 +34,7 @@ pub(super) async fn of(
     Ok(Standing {
         organization_deleted: organization_deleted.is_some(),
         user_deleted: user_deleted.is_some(),
-        user_banned: user_banned.unwrap_or(false),
+        user_banned: user_banned.is_some_and(|banned| banned != 0),
         membership,
     })
 }

@@ -36,6 +36,11 @@ fn version(row: &SqliteRow) -> Result<Option<Version>, StoreError> {
     }))
 }
 
+/// Flags are stored as 0 and 1, which not every database reads as a boolean.
+fn flag(row: &SqliteRow, column: &str) -> Result<bool, StoreError> {
+    Ok(row.try_get::<i64, _>(column)? != 0)
+}
+
 fn metadata(row: &SqliteRow) -> Result<Metadata, StoreError> {
     Ok(Metadata::from_stored(row.try_get("public_metadata")?))
 }
@@ -49,8 +54,8 @@ pub(super) fn user(row: &SqliteRow, id: UserId) -> Result<User, StoreError> {
         username: row.try_get("username")?,
         email: row.try_get("email")?,
         image_url: row.try_get("image_url")?,
-        has_image: row.try_get("has_image")?,
-        banned: row.try_get("banned")?,
+        has_image: flag(row, "has_image")?,
+        banned: flag(row, "banned")?,
         public_metadata: metadata(row)?,
         created_at_ms: row.try_get("created_at_ms")?,
     })
@@ -66,7 +71,7 @@ fn version_columns<T>(known: Option<&Observed<T>>) -> [Option<i64>; 3] {
     ]
 }
 
-const LOAD_USERS: &str = "SELECT u.* FROM json_each($1) AS r CROSS JOIN users u ON u.id = r.value->>'id'";
+const LOAD_USERS: &str = "SELECT u.* FROM json_each($1) AS r CROSS JOIN users u WHERE u.id = r.value->>'id'";
 
 pub(super) async fn load_users(
     db: &mut SqliteConnection,
@@ -150,7 +155,7 @@ async fn save(
 }
 
 const LOAD_ORGANIZATIONS: &str =
-    "SELECT o.* FROM json_each($1) AS r CROSS JOIN organizations o ON o.id = r.value->>'id'";
+    "SELECT o.* FROM json_each($1) AS r CROSS JOIN organizations o WHERE o.id = r.value->>'id'";
 
 pub(super) async fn load_organizations(
     db: &mut SqliteConnection,
@@ -210,7 +215,7 @@ pub(super) async fn save_organizations(
 }
 
 const LOAD_MEMBERSHIPS: &str =
-    "SELECT m.* FROM json_each($1) AS r CROSS JOIN memberships m ON m.id = r.value->>'id'";
+    "SELECT m.* FROM json_each($1) AS r CROSS JOIN memberships m WHERE m.id = r.value->>'id'";
 
 /// Loads those memberships of which a row is there.
 pub(super) async fn load_memberships(
@@ -284,7 +289,7 @@ pub(super) async fn save_memberships(
 }
 
 const LOAD_INVITATIONS: &str =
-    "SELECT i.* FROM json_each($1) AS r CROSS JOIN invitations i ON i.id = r.value->>'id'";
+    "SELECT i.* FROM json_each($1) AS r CROSS JOIN invitations i WHERE i.id = r.value->>'id'";
 
 pub(super) async fn load_invitations(
     db: &mut SqliteConnection,
@@ -346,24 +351,25 @@ const SAVE_INVITATIONS: &str = "INSERT INTO invitations (id, organization_id, us
         created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms,
         deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen";
 
-/// Saves invitations; `fallen` says of which one the user or the organization is deleted.
+/// Saves invitations; `fallen` says of which one the user or the organization is deleted. Of such a one only
+/// ids remain: even the digest of an address could confirm a guess.
 pub(super) async fn save_invitations(
     db: &mut SqliteConnection,
     states: impl Iterator<Item = (&InvitationId, &InvitationState)>,
     fallen: impl Fn(&InvitationState) -> bool,
 ) -> Result<(), StoreError> {
     let rows = states.map(|(id, state)| {
-        let [updated, observed, digest] = version_columns(state.known.as_ref());
-        let known = state.known.as_ref().map(|known| &known.content);
         let fallen = fallen(state);
-        let shown = known.filter(|_| !fallen);
+        let known = state.known.as_ref().filter(|_| !fallen);
+        let [updated, observed, digest] = version_columns(known);
+        let known = known.map(|known| &known.content);
         json!({
             "id": id, "organization": state.organization_id, "user": state.user_id,
             "updated": updated, "observed": observed, "digest": digest,
-            "email": shown.and_then(|invitation| invitation.email.as_ref()),
-            "role": shown.and_then(|invitation| invitation.role.as_ref()),
+            "email": known.and_then(|invitation| invitation.email.as_ref()),
+            "role": known.and_then(|invitation| invitation.role.as_ref()),
             "status": known.map_or(InvitationStatus::Pending, |invitation| invitation.status),
-            "public_metadata": shown.map_or("{}", |invitation| invitation.public_metadata.as_str()),
+            "public_metadata": known.map_or("{}", |invitation| invitation.public_metadata.as_str()),
             "created": known.map_or(0, |invitation| invitation.created_at_ms),
             "expires": known.and_then(|invitation| invitation.expires_at_ms),
             "deleted": state.deleted_at_ms, "fallen": i64::from(fallen),

@@ -6,4 +6,5 @@
 mod receive;
 mod verify;
 
-pub use receive::Receiver;
+pub use receive::{ReceiveError, Receiver};
+pub use verify::Refused;

@@ -1,17 +1,31 @@
-//! Answers one delivery.
+//! Takes one delivery from its bytes to its outcome.
 
-use axum::Json;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse as _, Response};
 use secrecy::SecretString;
-use serde_json::json;
 
-use super::verify::Secrets;
-use crate::api::problem::{Code, Problem};
-use crate::clerk::event::{self, Decoded, Subject};
+use super::verify::{Refused, Secrets};
+use crate::clerk::event::{self, Decoded, Reason, Subject};
 use crate::clock;
 use crate::domain::Outcome;
 use crate::store::{Delivery, Store, StoreError};
+
+/// Why a delivery was not taken. The sender tries again whatever the reason, so a type that is not ours is
+/// no error: it is acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// There is no secret to check it with.
+    #[error("no webhook secret is configured; set CLERK_WEBHOOK_SIGNING_SECRET")]
+    NoSecret,
+    /// It is not from Clerk.
+    #[error("the signature is refused")]
+    Signature(#[source] Refused),
+    /// It is, but says nothing that can be used.
+    #[error("the event cannot be used")]
+    Unusable(#[source] Reason),
+    /// It could not be stored; nothing was recorded.
+    #[error("the event could not be stored")]
+    Store(#[from] StoreError),
+}
 
 /// Verifies deliveries, decodes them and hands them to the store.
 #[derive(Debug)]
@@ -28,30 +42,18 @@ impl Receiver {
         Ok(Self { store, secrets: Secrets::new(secrets)?, instance_id })
     }
 
-    /// Answers one delivery. The route has already bounded the body.
-    pub async fn receive(&self, headers: &HeaderMap, body: &[u8]) -> Response {
-        match self.outcome(headers, body).await {
-            Ok(outcome) => Json(json!({ "outcome": outcome.as_str() })).into_response(),
-            Err(problem) => problem.into_response(),
-        }
-    }
-
-    async fn outcome(&self, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Problem> {
+    /// Takes one delivery; the answer comes when its effect is durable. The caller has bounded the body.
+    pub async fn receive(&self, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, ReceiveError> {
         if self.secrets.is_empty() {
-            let detail = "No webhook secret is configured. Set CLERK_WEBHOOK_SIGNING_SECRET.";
-            return Err(Problem::new(Code::Unavailable, detail));
+            return Err(ReceiveError::NoSecret);
         }
-        let signed = self.secrets.verify(headers, body).map_err(|refused| {
-            tracing::info!(reason = &refused as &dyn std::error::Error, "delivery refused");
-            Problem::new(Code::Unauthorized, "The signature of this delivery is missing or wrong.")
-        })?;
+        let signed = self.secrets.verify(headers, body).map_err(ReceiveError::Signature)?;
         let message_id = signed.message_id;
         match event::decode(body, signed.attempted_at_ms, self.instance_id.as_deref()) {
             Ok(Decoded::Event(event)) => {
                 let event_type = event.subject.event_type;
                 let delivery = delivery(message_id.clone(), event.subject);
-                let outcome = self.store.deliver(delivery, vec![event.change]).await;
-                let outcome = outcome.map_err(|error| not_written(&error))?;
+                let outcome = self.store.deliver(delivery, vec![event.change]).await?;
                 tracing::info!(message_id, event_type, outcome = outcome.as_str(), "delivery");
                 Ok(outcome)
             }
@@ -64,15 +66,12 @@ impl Receiver {
                 Ok(Outcome::Ignored)
             }
             Err(unusable) => {
-                let reason = unusable.reason.to_string();
                 let event_type = unusable.subject.as_ref().map_or("other", |subject| subject.event_type);
-                tracing::warn!(message_id, event_type, reason, "delivery cannot be used");
+                tracing::warn!(message_id, event_type, "a delivery cannot be used");
                 if let Some(subject) = unusable.subject {
-                    let letter = delivery(message_id, *subject);
-                    self.store.bury(letter, reason.clone()).await.map_err(|error| not_written(&error))?;
+                    self.store.bury(delivery(message_id, *subject), unusable.reason.to_string()).await?;
                 }
-                let detail = format!("The signature is right, but the event cannot be used: {reason}.");
-                Err(Problem::new(Code::UnprocessableEvent, detail))
+                Err(ReceiveError::Unusable(unusable.reason))
             }
         }
     }
@@ -88,12 +87,4 @@ fn delivery(message_id: String, subject: Subject) -> Delivery {
         received_at_ms: clock::now_ms(),
         payload: subject.payload,
     }
-}
-
-/// The writer has logged what broke; a full queue is worth a line of its own.
-fn not_written(error: &StoreError) -> Problem {
-    if matches!(error, StoreError::Busy) {
-        tracing::warn!("a delivery was turned away: too many writes are waiting");
-    }
-    Problem::new(Code::Unavailable, "The event cannot be stored at the moment. Send it again.")
 }

@@ -1,5 +1,6 @@
 //! Is this delivery from Clerk? Asked of the raw bytes, before anything reads them.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use axum::http::HeaderMap;
 use base64::Engine as _;
@@ -17,9 +18,11 @@ pub(super) struct Signed {
 
 /// Why a delivery is refused. For the log; the sender is told nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub enum Refused {
+    /// One of the three headers.
     #[error("a signature header is missing or cannot be read")]
     Headers,
+    /// The signature, or its time.
     #[error("no configured secret made the signature")]
     Signature(#[source] WebhookError),
 }
@@ -63,9 +66,8 @@ impl Secrets {
         for secret in &self.0 {
             let verdict = match secret.webhook.verify(body, headers) {
                 Err(WebhookError::InvalidPayload) => {
-                    let signature = header("svix-signature", "webhook-signature")?;
-                    let content = [message_id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
-                    secret.verify_bytes(&content, signature)
+                    let signatures = header("svix-signature", "webhook-signature")?;
+                    secret.verify_bytes(message_id, timestamp, body, signatures)
                 }
                 verdict => verdict,
             };
@@ -81,11 +83,23 @@ impl Secrets {
 impl Secret {
     /// The check of a body that is not UTF-8. The library has looked at the headers and their time before
     /// it gave up on the body. Such a body is of no use, but it deserves the answer of one that was signed.
-    fn verify_bytes(&self, content: &[u8], signatures: &str) -> Result<(), WebhookError> {
-        let made_by_us = |signature: &str| {
+    fn verify_bytes(
+        &self,
+        message_id: &str,
+        timestamp: &str,
+        body: &[u8],
+        signatures: &str,
+    ) -> Result<(), WebhookError> {
+        // Made once, however many signatures the header claims.
+        let mut tag = hmac::Context::with_key(&self.key);
+        for part in [message_id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+            tag.update(part);
+        }
+        let tag = tag.sign();
+        let is_ours = |signature: &str| {
             let signature = signature.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok());
-            signature.is_some_and(|signature| hmac::verify(&self.key, content, &signature).is_ok())
+            signature.is_some_and(|made| verify_slices_are_equal(tag.as_ref(), &made).is_ok())
         };
-        if signatures.split(' ').any(made_by_us) { Ok(()) } else { Err(WebhookError::InvalidSignature) }
+        if signatures.split(' ').any(is_ours) { Ok(()) } else { Err(WebhookError::InvalidSignature) }
     }
 }

@@ -4,7 +4,8 @@ use reqwest::Method;
 use roster::clock;
 use roster::domain::{Change, UserId};
 
-use super::site::{Answer, Site};
+use super::site::Site;
+use crate::support::answer::Answer;
 
 const USERS: &str = "/api/v1/entities/users";
 const ADMIN: &str = "/api/admin/getUsersInOrg";

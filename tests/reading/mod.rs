@@ -4,4 +4,4 @@
 
 mod http;
 mod pages;
-mod site;
+pub mod site;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use roster::api::{Api, router};
 use roster::clerk::jwks::KeySet;
 use roster::clerk::session_token::Verifier;
@@ -15,43 +14,24 @@ use roster::sim::keys::SigningKey;
 use roster::webhook::Receiver;
 use serde_json::{Value, json};
 
+use crate::support::answer::Answer;
 use crate::support::database::TestStore;
+
+/// What deliveries are signed with.
+pub const WEBHOOK_SECRET: &str = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==";
 
 /// The public listener over a store of its own.
 pub struct Site {
     pub database: TestStore,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     address: String,
     client: reqwest::Client,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
 }
 
 impl Site {
     /// Ada (an admin), Bob and Cyd are in `org_1`, Dan is in `org_2`.
     pub async fn start() -> Self {
-        let database = TestStore::new().await;
-        let key = SigningKey::generate("ins_1").unwrap();
-        let keys = KeySet::new(KeySource::Pem(key.public_pem().unwrap())).unwrap();
-        let store = database.store.clone();
-        let secret = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==".to_owned().into();
-        let api = Api {
-            verifier: Arc::new(Verifier::new(keys, None, Vec::new())),
-            admin_roles: Arc::from([Role::new("admin")]),
-            receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
-            store,
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router(api)).await });
-        let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
-        let site = Self { database, key, address, client };
+        let site = Self::empty(Arc::new(SigningKey::generate("ins_1").unwrap())).await;
         for (number, (name, organization, role)) in [
             ("ada", "org_1", "admin"),
             ("bob", "org_1", "member"),
@@ -70,6 +50,31 @@ impl Site {
         site
     }
 
+    /// Nobody is there yet. Sites that share a key take the same tokens.
+    pub async fn empty(key: Arc<SigningKey>) -> Self {
+        let keys = KeySource::Pem(key.public_pem().unwrap());
+        Self::with_keys(key, keys).await
+    }
+
+    /// Nobody is there yet, and tokens are checked with keys from `keys`.
+    pub async fn with_keys(key: Arc<SigningKey>, keys: KeySource) -> Self {
+        let database = TestStore::new().await;
+        let keys = KeySet::new(keys).unwrap();
+        let store = database.store.clone();
+        let secret = WEBHOOK_SECRET.to_owned().into();
+        let api = Api {
+            verifier: Arc::new(Verifier::new(keys, None, Vec::new())),
+            admin_roles: Arc::from([Role::new("admin")]),
+            receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
+            store,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router(api)).await });
+        let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+        Self { database, key, address, client }
+    }
+
     pub async fn apply(&self, changes: Vec<Change>) {
         self.database.store.apply(changes).await.unwrap();
     }
@@ -84,7 +89,18 @@ impl Site {
         if let Some(organization) = organization {
             claims["o"] = json!({ "id": organization, "rol": role });
         }
-        self.key.sign(&json!({ "alg": "RS256", "typ": "JWT", "kid": "ins_1" }), &claims).unwrap()
+        self.sign(&claims)
+    }
+
+    /// A token that says just this.
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = json!({ "alg": "RS256", "typ": "JWT", "kid": self.key.kid() });
+        self.key.sign(&header, claims).unwrap()
+    }
+
+    /// Where it listens, without a slash at the end.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Ada asks.
@@ -105,36 +121,7 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
-    }
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    /// The ids of a list.
-    pub fn ids(&self) -> Vec<String> {
-        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
-        let list = self.json();
-        list.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// Checks that it is a problem with all that belongs to one, and shows its kind.
-    pub fn problem(&self) -> String {
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.headers["cache-control"], "no-store");
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status.as_u16());
-        assert_eq!(problem["requestId"], self.headers["x-request-id"].to_str().unwrap());
-        format!("{} {}", self.status.as_u16(), problem["code"].as_str().unwrap())
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
+        Answer::of(request).await
     }
 }
 

@@ -1,8 +1,10 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser as _;
 use roster::cli::Cli;
 use roster::config::{Config, Database, Flags, KeySource, LogFormat, Problems, SETTINGS, Values};
@@ -215,7 +217,6 @@ fn keys_come_from_the_pem_then_the_url_then_the_publishable_key_then_the_secret_
 
 #[test]
 fn a_publishable_key_must_hold_a_host() {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
     for bad in ["clerk.example.com", "$", "a b$", "user@h$", "h/path$", "h#$", "h?q$"] {
         let key = format!("pk_live_{}", STANDARD.encode(bad));
         assert!(check(&[("CLERK_PUBLISHABLE_KEY", key.as_str())]).is_err(), "{bad}");
@@ -243,7 +244,6 @@ fn a_pem_key_may_come_in_any_form_that_people_paste() {
         assert!(matches!(config.keys, KeySource::Pem(text) if text == pem), "{form}");
     }
     // The body of the X.509 form is a header of 24 bytes and the PKCS #1 form.
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
     let pkcs1 = STANDARD.encode(&STANDARD.decode(&body).unwrap()[24..]);
     for form in
         [pkcs1.clone(), format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----")]
@@ -317,7 +317,7 @@ fn webhook_secrets_must_be_usable() {
 #[test]
 fn a_database_is_a_file_for_now() {
     let config = check(&[("DATABASE_URL", "sqlite:///data/roster.db")]).unwrap();
-    assert!(matches!(config.database, Database::Sqlite(path) if path == PathBuf::from("/data/roster.db")));
+    assert!(matches!(config.database, Database::Sqlite(path) if path == Path::new("/data/roster.db")));
     let problems = check(&[("DATABASE_URL", "postgres://u:hush@db/roster")]).unwrap_err().to_string();
     assert!(problems.contains("not supported by this build yet") && !problems.contains("hush"), "{problems}");
 }

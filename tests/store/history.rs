@@ -63,8 +63,11 @@ fn step() -> impl Strategy<Value = Step> {
                 membership, place: place(membership, astray == 0), created, at,
             }
         ),
-        3 => (0_u8..2, proptest::option::of(0_u8..3), time(), time(), 0_u8..3).prop_map(
-            |(invitation, user, updated, observed, content)| Step::Invitation { invitation, user, updated, observed, content }
+        3 => (0_u8..2, any::<bool>(), time(), time(), 0_u8..3).prop_map(
+            // An invitation is accepted once, by one user; not every event says by whom.
+            |(invitation, accepted, updated, observed, content)| Step::Invitation {
+                invitation, user: accepted.then_some(invitation), updated, observed, content,
+            }
         ),
         1 => (0_u8..2, time()).prop_map(|(invitation, at)| Step::InvitationDeleted { invitation, at }),
     ]
@@ -166,14 +169,15 @@ impl Step {
             Self::User { user, .. } => ("user.updated", None, Some(user)),
             Self::UserDeleted { user, .. } => ("user.deleted", None, Some(user)),
             Self::SignIn { user, .. } => ("session.created", None, Some(user)),
-            Self::Organization { .. } => ("organization.updated", None, None),
+            Self::Organization { .. } | Self::InvitationDeleted { .. } => {
+                ("organization.updated", None, None)
+            }
             Self::OrganizationDeleted { .. } => ("organization.deleted", None, None),
             Self::Membership { place, .. } => ("organizationMembership.updated", None, Some(place.1)),
             Self::MembershipDeleted { place, .. } => ("organizationMembership.deleted", None, Some(place.1)),
             Self::Invitation { invitation, user, .. } => {
                 ("organizationInvitation.created", Some(format!("{prefix}orginv_{invitation}")), user)
             }
-            Self::InvitationDeleted { .. } => ("organization.updated", None, None),
         };
         Delivery {
             message_id: format!("{prefix}msg_{message:02}"),

@@ -1,3 +1,7 @@
 //! What the tests share.
 
+pub mod answer;
+pub mod binary;
 pub mod database;
+pub mod delivery;
+pub mod site;

@@ -1,0 +1,76 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use roster::domain::Outcome;
+
+use super::town::{Town, acknowledged};
+
+const ROUNDS: usize = 12;
+const SEED: u64 = 20_261_121;
+
+fn rounds() -> usize {
+    std::env::var("ROSTER_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let mut town = Town::new(SEED);
+    let mut cut_off = 0;
+    for round in 0..rounds() {
+        let mut program = town.serve();
+        let service = program.wait_until_it_listens();
+        let events = town.live(120);
+        let deliveries = town.send(&service, events.clone());
+        for _ in 0..town.random.below(events.len()) {
+            program.wait_for(r#""message":"delivery""#);
+        }
+        // Where in a commit, or between two, is left to chance.
+        std::thread::sleep(Duration::from_micros(town.random.number() % 3_000));
+        program.kill();
+        let delivered = town.runtime.block_on(deliveries).unwrap();
+        let acknowledged = acknowledged(&delivered);
+        cut_off += events.len() - acknowledged.len();
+
+        if round % 3 == 0 {
+            kill_while_it_starts(&town);
+        }
+        let mut program = town.serve();
+        let service = program.wait_until_it_listens();
+        let journal = town.journal();
+        for id in &acknowledged {
+            let outcome = journal.get(id).map(String::as_str);
+            assert!(matches!(outcome, Some("applied" | "stale")), "round {round}: {id} is {outcome:?}");
+        }
+        let answers = town.answers(&service);
+        for (organization, expected) in town.must_be_listed(&events, &acknowledged) {
+            let ids: Vec<_> =
+                answers[&organization].iter().map(|member| member["id"].as_str().unwrap()).collect();
+            let distinct: BTreeSet<_> = ids.iter().copied().collect();
+            assert_eq!(distinct.len(), ids.len(), "round {round}: somebody is listed twice");
+            for user in &expected {
+                assert!(distinct.contains(&**user), "round {round}: {user} is lost in {organization}");
+            }
+        }
+
+        // The sender knows of no acknowledgement and sends all of it again.
+        let again = town.send(&service, events);
+        for delivered in town.runtime.block_on(again).unwrap() {
+            let outcome = delivered.outcome();
+            assert_eq!(delivered.status(), 200, "round {round}: {delivered:?}");
+            if acknowledged.contains(&delivered.message_id) {
+                assert_eq!(outcome, Some(Outcome::Duplicate), "round {round}: {}", delivered.message_id);
+            }
+        }
+        assert_eq!(town.answers(&service), town.truth(), "round {round}");
+        program.kill();
+    }
+    assert!(cut_off > 0, "no kill fell into the stream");
+    town.journal();
+}
+
+/// As when it is out of luck, or of memory, at once.
+fn kill_while_it_starts(town: &Town) {
+    let mut unlucky = town.serve();
+    unlucky.wait_for(r#""message":"database""#);
+    unlucky.kill();
+}

@@ -1,0 +1,49 @@
+//! One write that the database does not take never fails the others of its batch.
+
+use futures_util::future::join_all;
+use roster::store::StoreError;
+
+use super::history::{Said, Step, lists, say};
+use crate::support::database::TestStore;
+
+fn user(user: u8) -> Step {
+    Step::User { user, updated: 1, observed: 1, content: 1, sign_in: None }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_fails_its_own_event_alone() {
+    let db = TestStore::new().await;
+    let joined =
+        Step::Membership { membership: 0, place: (0, 0), created: 1, updated: 1, observed: 1, content: 1 };
+    let history = [Said { step: joined, by_pass: false }];
+    say(&db, "n-", &history, &[0], 1).await;
+    // Somebody else wrote to the file: an id that none of ours can be.
+    db.plant(
+        "INSERT INTO memberships SELECT 'n-orgmem_1', organization_id, '', created_at_ms, updated_at_ms,
+        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen FROM memberships",
+    )
+    .await;
+
+    let poisoned =
+        Step::Membership { membership: 1, place: (0, 1), created: 1, updated: 2, observed: 2, content: 1 };
+    let (before, after) = (user(0).change("n-"), user(1).change("n-"));
+    let outcomes =
+        join_all([before, poisoned.change("n-"), after].map(|change| db.store.apply(vec![change]))).await;
+
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Err(StoreError::Foreign("user id"))), "{outcomes:?}");
+    assert_eq!(
+        lists(&db, "n-").await.len(),
+        2,
+        "the member whose user came in that batch is listed, in both lists"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_says_so() {
+    let db = TestStore::new().await;
+    db.store.ping().await.unwrap();
+    db.store.close().await;
+    assert!(matches!(db.store.ping().await, Err(StoreError::Closed)));
+    assert!(matches!(db.store.apply(vec![user(0).change("c-")]).await, Err(StoreError::Closed)));
+}
