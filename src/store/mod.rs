@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod members;
 mod project;
+mod scrub;
 mod standing;
 mod states;
 mod writer;
@@ -51,7 +52,8 @@ impl Store {
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
         backend::prepare(path).await?;
         let closing = CancellationToken::new();
-        let (queue, writer) = writer::start(path.to_owned(), closing.clone());
+        let erased = scrub::start(path.to_owned(), closing.clone());
+        let (queue, writer) = writer::start(path.to_owned(), erased, closing.clone());
         Ok(Self {
             readers: backend::readers(path),
             queue,
@@ -69,9 +71,9 @@ impl Store {
     }
 
     /// Keeps a delivery that could not be used as a dead letter, and why. The same message is tried again
-    /// when it comes again.
-    pub async fn bury(&self, delivery: Delivery, error: String) -> Result<(), StoreError> {
-        self.write(Work::DeadLetter { delivery, error }).await.map(drop)
+    /// when it comes again. `Some` when the message was applied, or stale, before: then nothing is kept.
+    pub async fn bury(&self, delivery: Delivery, error: String) -> Result<Option<Outcome>, StoreError> {
+        Ok(self.write(Work::DeadLetter { delivery, error }).await?.first().copied())
     }
 
     /// Applies what a pass found; one outcome for each change.
