@@ -69,6 +69,14 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error
     options(path).connect().await
 }
 
+/// A connection that waits for others no longer than `patience`.
+pub(super) async fn connect_patiently(
+    path: &Path,
+    patience: Duration,
+) -> Result<SqliteConnection, sqlx::Error> {
+    options(path).busy_timeout(patience).connect().await
+}
+
 /// The readers' pool.
 pub(super) fn readers(path: &Path) -> SqlitePool {
     SqlitePoolOptions::new()

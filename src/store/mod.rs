@@ -11,6 +11,7 @@ mod known;
 mod members;
 mod passes;
 mod project;
+mod scrub;
 mod standing;
 mod states;
 mod writer;
@@ -57,7 +58,8 @@ impl Store {
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
         backend::prepare(path).await?;
         let closing = CancellationToken::new();
-        let (queue, writer) = writer::start(path.to_owned(), closing.clone());
+        let erased = scrub::start(path.to_owned(), closing.clone());
+        let (queue, writer) = writer::start(path.to_owned(), erased, closing.clone());
         Ok(Self {
             readers: backend::readers(path),
             bookkeeping: backend::bookkeeping(path),
@@ -76,9 +78,9 @@ impl Store {
     }
 
     /// Keeps a delivery that could not be used as a dead letter, and why. The same message is tried again
-    /// when it comes again.
-    pub async fn bury(&self, delivery: Delivery, error: String) -> Result<(), StoreError> {
-        self.write(Work::DeadLetter { delivery, error }).await.map(drop)
+    /// when it comes again. `Some` when the message was applied, or stale, before: then nothing is kept.
+    pub async fn bury(&self, delivery: Delivery, error: String) -> Result<Option<Outcome>, StoreError> {
+        Ok(self.write(Work::DeadLetter { delivery, error }).await?.first().copied())
     }
 
     /// Applies what a pass found; one outcome for each change.

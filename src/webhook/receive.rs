@@ -85,7 +85,10 @@ impl Receiver {
                 let event_type = unusable.subject.as_ref().map_or("other", |subject| subject.event_type);
                 tracing::warn!(message_id, event_type, "a delivery cannot be used");
                 if let Some(subject) = unusable.subject {
-                    self.store.bury(delivery(message_id, *subject), unusable.reason.to_string()).await?;
+                    let letter = delivery(message_id, *subject);
+                    if let Some(outcome) = self.store.bury(letter, unusable.reason.to_string()).await? {
+                        return Ok(outcome);
+                    }
                 }
                 Err(ReceiveError::Unusable(unusable.reason))
             }
