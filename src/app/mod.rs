@@ -1,6 +1,7 @@
 //! The only place that knows every part: opens, wires, serves, drains.
 
 mod claim;
+mod retention;
 pub mod server;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ impl App {
         say_what_is_off(&config);
         let store = Store::open(&config.database).await.context("the database cannot be opened")?;
         let stop = CancellationToken::new();
+        retention::start(store.clone(), config.journal_days, stop.clone());
         let gate = Gate::default();
         let backend_api = backend_api(&config)?;
         let schedule = match &backend_api {

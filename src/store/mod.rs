@@ -35,6 +35,9 @@ pub use known::{Known, Unseen};
 pub use passes::StoredPass;
 use writer::Job;
 
+/// How many events one statement forgets.
+const FORGOTTEN_AT_ONCE: i64 = 500;
+
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -111,6 +114,20 @@ impl Store {
         user: &UserId,
     ) -> Result<Standing, StoreError> {
         standing::of(&self.readers, organization, user).await
+    }
+
+    /// Forgets the events of the journal that came in before a moment, in small steps, so that no delivery waits
+    /// long. Answers how many there were. Their message ids are forgotten with them, which does no harm:
+    /// versions decide.
+    pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let some = journal::forget(&self.bookkeeping, before_ms, FORGOTTEN_AT_ONCE).await?;
+            forgotten += some;
+            if some == 0 {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// The moment up to which the copy is known to be Clerk's truth, in Unix milliseconds; `None` before the first
