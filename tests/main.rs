@@ -15,6 +15,7 @@ mod delivery;
 mod fixtures;
 mod isolation;
 mod reading;
+mod reconcile;
 mod running;
 mod store;
 mod support;

@@ -1,6 +1,6 @@
 //! Runs one pass: takes the lease, goes on where the last one stopped, and writes the report.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -87,25 +87,24 @@ impl Reconciler {
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Option<Finished>, StoreError> {
         if ask.dry_run {
-            return self.run_leased(ask, stop, glance).await.map(Some);
+            return self.run_leased(ask, stop, &CancellationToken::new(), glance).await.map(Some);
         }
-        if !self.renew().await? {
+        // Each run is a holder of its own, so that clones keep each other out as well.
+        let holder = Self { owner: random_id(), ..self.clone() };
+        if !holder.renew().await? {
             return Ok(None);
         }
         let stop = stop.child_token();
         let lost = CancellationToken::new();
-        let heart = tokio::spawn(beat(self.clone(), stop.clone(), lost.clone()));
-        let finished = self.run_leased(ask, &stop, glance).await;
+        let mut heart = tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone()));
+        let finished = holder.run_leased(ask, &stop, &lost, glance).await;
         heart.abort();
+        // A renewal under way must not come after the release.
+        let _ = (&mut heart).await;
         if !lost.is_cancelled() {
-            self.store.release_lease(&self.owner).await?;
+            self.store.release_lease(&holder.owner).await?;
         }
-        finished.map(|mut finished| {
-            if lost.is_cancelled() && matches!(finished.error, Some(WalkError::Stopped)) {
-                finished.error = Some(WalkError::LeaseLost);
-            }
-            Some(finished)
-        })
+        finished.map(Some)
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {
@@ -118,6 +117,7 @@ impl Reconciler {
         &self,
         ask: Ask,
         stop: &CancellationToken,
+        lost: &CancellationToken,
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Finished, StoreError> {
         let (id, progress) = match self.resumable(ask).await? {
@@ -134,13 +134,16 @@ impl Reconciler {
             glance,
             id,
             progress,
-            totals: HashMap::new(),
+            suspects: Vec::new(),
             dry: ask.dry_run.then(HashSet::new),
         };
         let result = pass.go().await;
         let (outcome, error) = match result {
             Ok(false) => (PassOutcome::Completed, None),
             Ok(true) => (PassOutcome::Braked, None),
+            Err(WalkError::Stopped | WalkError::LeaseLost) if lost.is_cancelled() => {
+                (PassOutcome::Interrupted, Some(WalkError::LeaseLost))
+            }
             Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => {
                 (PassOutcome::Interrupted, Some(error))
             }
@@ -148,7 +151,8 @@ impl Reconciler {
         };
         pass.progress.finished_at_ms = clock::now_ms().max(pass.progress.started_at_ms);
         let report = pass.progress.report(outcome, ask.dry_run);
-        if !ask.dry_run {
+        // Whoever has the lease now may be far ahead with this very pass.
+        if !ask.dry_run && !lost.is_cancelled() {
             // A full pass that did not get to its end stays open, so that the next one goes on there.
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
             let closed = ended || ask.kind == Kind::Incremental;
@@ -163,9 +167,10 @@ impl Reconciler {
             return Ok(None);
         }
         let Some(stored) = self.store.unfinished_pass(ask.kind.as_str()).await? else { return Ok(None) };
-        let fresh = clock::now_ms().saturating_sub(stored.started_at_ms) < RESUMABLE_MS;
+        let is_fresh =
+            |progress: &Progress| clock::now_ms().saturating_sub(progress.opened_at_ms) < RESUMABLE_MS;
         match serde_json::from_str::<Progress>(&stored.progress) {
-            Ok(progress) if fresh => {
+            Ok(progress) if is_fresh(&progress) => {
                 info!(pass = stored.id, started_at = iso8601(stored.started_at_ms), "going on with a pass");
                 Ok(Some((stored.id, progress)))
             }
@@ -197,34 +202,34 @@ async fn beat(reconciler: Reconciler, stop: CancellationToken, lost: Cancellatio
 impl Pass<'_> {
     /// Goes from where the pass stands to its end. True when the brake refused something.
     async fn go(&mut self) -> Result<bool, WalkError> {
-        self.look_around().await?;
+        // A pass that is resumed has looked around.
+        if self.progress.is_new() {
+            self.look_around().await?;
+        }
         if self.progress.kind == Kind::Incremental {
             let last = self.store.last_completed_pass().await?;
             self.take_recent(last.map_or(i64::MIN, |last| last.started_at_ms)).await?;
             self.compare_counts().await?;
             return Ok(false);
         }
-        let mut braked = false;
         loop {
             match self.progress.stage.clone() {
                 Stage::Users { after } => self.walk_users(after).await?,
                 Stage::List { entity, offset, anchor } => self.walk_list(entity, offset, anchor).await?,
-                Stage::Gone => braked = self.remove_gone().await?,
+                Stage::Gone => self.remove_gone().await?,
                 Stage::Done => break,
             }
         }
         self.compare_counts().await?;
-        Ok(braked)
+        Ok(Entity::ALL.iter().any(|entity| self.progress.entities.of(*entity).refused > 0))
     }
 
     /// Asks how much there is, and what time it is at Clerk.
     async fn look_around(&mut self) -> Result<(), WalkError> {
         let users = self.ask(self.api.users_count()).await?;
-        if self.progress.is_new() {
-            self.progress.begin(users.observed_at_ms);
-            self.checkpoint().await?;
-        }
-        self.totals.insert(Entity::Users, users.value);
+        self.progress.begin(users.observed_at_ms);
+        self.progress.totals.insert(Entity::Users, users.value);
+        self.suspect().await?;
         let first = [
             (Entity::Organizations, self.ask(self.api.organizations_page(1, 0, Order::OldestFirst)).await),
             (Entity::Memberships, self.ask(self.api.memberships_page(1, 0, Order::OldestFirst)).await),
@@ -232,12 +237,14 @@ impl Pass<'_> {
         ];
         for (entity, page) in first {
             match page {
-                Ok(page) => _ = self.totals.insert(entity, page.value.total_count.unwrap_or(0)),
+                Ok(page) => {
+                    self.progress.totals.insert(entity, page.value.total_count.unwrap_or(0));
+                }
                 Err(WalkError::Clerk(ApiError::FeatureOff { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(self.checkpoint().await?)
     }
 }
 

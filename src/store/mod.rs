@@ -17,6 +17,7 @@ mod states;
 mod writer;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -145,15 +146,15 @@ impl Store {
         known::of(&self.readers, entity, ids).await
     }
 
-    /// At most `limit` objects that stand and were last observed before a moment, by id, after `after`.
+    /// At most `limit` objects that stand and were last observed in a range of time, by id, after `after`.
     pub async fn unseen(
         &self,
         entity: Entity,
-        before_ms: i64,
+        observed_ms: Range<i64>,
         after: &str,
         limit: i64,
     ) -> Result<Vec<Unseen>, StoreError> {
-        known::unseen(&self.readers, entity, before_ms, after, limit).await
+        known::unseen(&self.readers, entity, observed_ms, after, limit).await
     }
 
     /// How many objects stand.
