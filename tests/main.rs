@@ -9,6 +9,7 @@
 )]
 
 mod backend_api;
+mod backfill;
 mod contract;
 mod crash;
 mod delivery;

@@ -53,7 +53,10 @@ impl App {
         let backend_api = backend_api(&config)?;
         let schedule = match &backend_api {
             Some(api) => {
-                let reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes);
+                let mut reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes);
+                if claim.is_some() {
+                    reconciler = reconciler.as_only_service().await?;
+                }
                 let (incremental, full) = (&config.reconcile_cron, &config.reconcile_full_cron);
                 let schedule =
                     Schedule::start(reconciler, &store, incremental, full, gate.clone(), stop.clone());

@@ -25,6 +25,9 @@ const RENEWAL: Duration = Duration::from_secs(4);
 /// A pass that stopped longer ago than this is not resumed: too much has changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
 
+/// How the names of leases begin that a service holds, as opposed to a command.
+const SERVICE: &str = "service ";
+
 /// What is asked of a pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
@@ -70,6 +73,22 @@ impl Reconciler {
     /// `max_deletes` is the brake, per entity and pass; `None` for its default.
     pub fn new(store: Store, api: BackendApi, max_deletes: Option<u64>) -> Self {
         Self { store, api, max_deletes, page_size: MAX_PAGE, owner: random_id() }
+    }
+
+    /// For a service that has the database to itself but for commands: a lease that another service holds is
+    /// that of a dead one, which nobody has to wait for. Commands keep theirs.
+    pub async fn as_only_service(mut self) -> Result<Self, StoreError> {
+        if self.store.clear_lease(SERVICE).await? {
+            info!("the last service ended in the middle of a pass");
+        }
+        self.owner.insert_str(0, SERVICE);
+        Ok(self)
+    }
+
+    /// Writes down that a full pass is to be done, before anything else is: a restart must know.
+    pub async fn owe_full_pass(&self) -> Result<(), StoreError> {
+        let progress = Progress::new(Kind::Full, clock::now_ms());
+        self.store.save_pass(&progress.stored(&random_id(), None)).await
     }
 
     /// The same with shorter pages, so that a test has many of them.

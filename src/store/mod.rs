@@ -181,6 +181,11 @@ impl Store {
         passes::take_lease(&self.bookkeeping, owner, now_ms, expires_at_ms).await
     }
 
+    /// Takes the lease from a dead holder whose name begins with `owners`; true when there was one.
+    pub async fn clear_lease(&self, owners: &str) -> Result<bool, StoreError> {
+        passes::clear_lease(&self.bookkeeping, owners).await
+    }
+
     /// Gives the lease back.
     pub async fn release_lease(&self, owner: &str) -> Result<(), StoreError> {
         passes::release_lease(&self.bookkeeping, owner).await
