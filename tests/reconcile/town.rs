@@ -64,7 +64,8 @@ impl Town {
         let mut organization = String::new();
         for number in 0..users {
             clerk.advance(1_234);
-            let user = clerk.create_user(NewUser::named("User", &number.to_string(), &format!("u{number}@x.io")));
+            let user =
+                clerk.create_user(NewUser::named("User", &number.to_string(), &format!("u{number}@x.io")));
             if number % 10 == 0 {
                 clerk.create_organization(&format!("Org {number}"), None).id().clone_into(&mut organization);
                 clerk.invite(&organization, &format!("guest{number}@x.io"), "org:member", None).unwrap();
