@@ -16,7 +16,7 @@ use crate::store::{Known, Unseen};
 /// How many objects are looked at for each statement.
 const ROWS: i64 = 1_000;
 /// How many rows of an entity are remembered from the second in which a pass begins.
-const SUSPECTS: i64 = 20_000;
+const SUSPECTS: i64 = 2_000;
 
 /// What Clerk has confirmed to be gone, with the moments at which it said so, by its clock.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Pass<'_> {
         for entity in Entity::ALL {
             let since_ms = self.progress.started_at_ms..i64::MAX;
             let rows = self.store.unseen(entity, since_ms, "", SUSPECTS).await?;
-            self.suspects.extend(rows.into_iter().map(|row| (entity, row)));
+            self.progress.suspects.extend(rows.into_iter().map(|row| (entity, row)));
         }
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Pass<'_> {
             return Ok(Vec::new());
         }
         let mut unseen: BTreeMap<String, Unseen> = BTreeMap::new();
-        let suspects = self.suspects.iter().filter(|(of, _)| *of == entity);
+        let suspects = self.progress.suspects.iter().filter(|(of, _)| *of == entity);
         unseen.extend(suspects.map(|(_, row)| (row.id.clone(), row.clone())));
         let mut after = String::new();
         loop {

@@ -11,7 +11,7 @@ use super::report::Drift;
 use super::run::Glance;
 use crate::clerk::backend_api::{ApiError, BackendApi};
 use crate::domain::{Change, Entity, Outcome};
-use crate::store::{Store, StoreError, StoredPass, Unseen};
+use crate::store::{Store, StoreError, StoredPass};
 
 /// How many changes go into one transaction, so that webhooks never wait long behind a pass.
 const BATCH: usize = 500;
@@ -47,9 +47,6 @@ pub(super) struct Pass<'a> {
     pub(super) glance: &'a (dyn Fn(Glance) + Sync),
     pub(super) id: String,
     pub(super) progress: Progress,
-    /// Rows that were observed in the very second in which the pass began, or later by some other clock: that
-    /// the walk has shown them cannot be told by their time.
-    pub(super) suspects: Vec<(Entity, Unseen)>,
     /// What a dry run has seen: nothing else remembers it.
     pub(super) dry: Option<HashSet<(Entity, String)>>,
 }
@@ -96,9 +93,10 @@ impl Pass<'_> {
 
     /// Notes that Clerk has shown these objects, so that nobody takes them for gone.
     pub(super) fn shown<'a>(&mut self, entity: Entity, ids: impl Iterator<Item = &'a str>) {
-        if !self.suspects.is_empty() {
+        let suspects = &mut self.progress.suspects;
+        if !suspects.is_empty() {
             let ids: HashSet<&str> = ids.collect();
-            self.suspects.retain(|(of, row)| *of != entity || !ids.contains(row.id.as_str()));
+            suspects.retain(|(of, row)| *of != entity || !ids.contains(row.id.as_str()));
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::domain::Entity;
-use crate::store::StoredPass;
+use crate::store::{StoredPass, Unseen};
 
 /// A pass, from its first page to its report. Kept after every page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,8 +21,13 @@ pub(super) struct Progress {
     pub(super) entities: Entities,
     /// Entities whose lists Clerk does not give out: their absence means nothing.
     pub(super) off: Vec<Entity>,
+    /// Entities whose lists ended before their own count. Should the pass be resumed, they are walked again.
+    pub(super) short: Vec<Entity>,
     /// How many objects Clerk says that it holds.
     pub(super) totals: HashMap<Entity, u64>,
+    /// Rows that were observed in the very second in which the pass began, or later by some other clock, and
+    /// that the walk has not shown yet: their time does not tell that.
+    pub(super) suspects: Vec<(Entity, Unseen)>,
 }
 
 /// The part of a pass that is under way.
@@ -60,7 +65,9 @@ impl Progress {
             stage: Stage::Users { after: Vec::new() },
             entities: Entities::default(),
             off: Vec::new(),
+            short: Vec::new(),
             totals: HashMap::new(),
+            suspects: Vec::new(),
         }
     }
 
@@ -73,6 +80,20 @@ impl Progress {
     pub(super) fn begin(&mut self, started_at_ms: i64) {
         self.started_at_ms = started_at_ms;
         self.finished_at_ms = started_at_ms;
+    }
+
+    /// Goes back to the first list of which Clerk did not show all: it may do so now.
+    pub(super) fn resume(&mut self) {
+        let lists = Entity::ALL.into_iter();
+        let mut again = lists.skip_while(|entity| !self.off.contains(entity) && !self.short.contains(entity));
+        let Some(first) = again.next() else { return };
+        for entity in std::iter::once(first).chain(again) {
+            self.entities.of_mut(entity).seen = 0;
+        }
+        self.stage =
+            if first == Entity::Users { Stage::Users { after: Vec::new() } } else { Self::list(first) };
+        self.off.clear();
+        self.short.clear();
     }
 
     /// The first page of an entity's list.

@@ -153,7 +153,6 @@ impl Reconciler {
             glance,
             id,
             progress,
-            suspects: Vec::new(),
             dry: ask.dry_run.then(HashSet::new),
         };
         let result = pass.go().await;
@@ -189,7 +188,8 @@ impl Reconciler {
         let is_fresh =
             |progress: &Progress| clock::now_ms().saturating_sub(progress.opened_at_ms) < RESUMABLE_MS;
         match serde_json::from_str::<Progress>(&stored.progress) {
-            Ok(progress) if is_fresh(&progress) => {
+            Ok(mut progress) if is_fresh(&progress) => {
+                progress.resume();
                 info!(pass = stored.id, started_at = iso8601(stored.started_at_ms), "going on with a pass");
                 Ok(Some((stored.id, progress)))
             }

@@ -193,6 +193,7 @@ impl Pass<'_> {
     async fn go_on_with(&mut self, entity: Entity, next: Stage) -> Result<(), WalkError> {
         let seen = self.progress.entities.of(entity).seen;
         if seen < self.total(entity) && !self.progress.off.contains(&entity) {
+            self.progress.short.push(entity);
             warn!(
                 entity = entity.as_str(),
                 seen,

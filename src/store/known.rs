@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqlitePool;
 
 use super::error::StoreError;
@@ -74,7 +75,7 @@ pub(super) async fn of(
 }
 
 /// An object that stands here, and that Clerk may not have any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
     /// Its id.
     pub id: String,

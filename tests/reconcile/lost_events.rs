@@ -59,15 +59,14 @@ impl Chance {
                 self.users += 1;
                 let address = format!("u{}@Example.com", self.random.below(50));
                 let mut new = NewUser::named(&name, "Doe", &address);
-                new.email = new.email.filter(|_| self.users % 7 != 0);
+                new.email = new.email.filter(|_| !self.users.is_multiple_of(7));
                 clerk.create_user(new);
             }
             (4, ..) => drop(clerk.create_organization(&name, user)),
-            (5..=8, Some(user), Some(organization)) => {
-                if clerk.membership_id(user, organization).is_err() {
-                    clerk.join(user, organization, "org:member", &Object::new()).unwrap();
-                }
+            (5..=8, Some(user), Some(organization)) if clerk.membership_id(user, organization).is_err() => {
+                clerk.join(user, organization, "org:member", &Object::new()).unwrap();
             }
+            (5..=8, ..) => {}
             (9, Some(user), _) => drop(clerk.update_user(user, object(json!({ "first_name": name })))),
             (10, Some(user), _) => drop(clerk.ban(user)),
             (11, Some(user), _) => drop(clerk.change_email(user, &format!("{name}@example.org"))),
@@ -159,7 +158,9 @@ async fn live(seed: u64) {
     let finished = town.pass(FULL_WITH_DELETES).await;
     town.controls().calm();
     // Whoever has not come by now comes after the pass.
-    late.into_iter().for_each(|event| sender.send(event).unwrap());
+    for event in late {
+        sender.send(event).unwrap();
+    }
     drop(sender);
     arriving.await.unwrap();
     assert_eq!(finished.report.outcome, PassOutcome::Completed, "seed {seed}: {:?}", finished.error);
