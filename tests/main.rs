@@ -14,6 +14,7 @@ mod crash;
 mod delivery;
 mod fixtures;
 mod isolation;
+mod ops;
 mod reading;
 mod running;
 mod store;
