@@ -9,6 +9,7 @@
 )]
 
 mod backend_api;
+mod backfill;
 mod contract;
 mod crash;
 mod delivery;
@@ -16,6 +17,7 @@ mod fixtures;
 mod isolation;
 mod ops;
 mod reading;
+mod reconcile;
 mod running;
 mod store;
 mod support;

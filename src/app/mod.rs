@@ -1,6 +1,7 @@
 //! The only place that knows every part: opens, wires, serves, drains.
 
 mod claim;
+mod retention;
 pub mod server;
 
 use std::net::SocketAddr;
@@ -52,11 +53,15 @@ impl App {
         let store = Store::open(&config.database).await.context("the database cannot be opened")?;
         let stop = CancellationToken::new();
         let ops = ops.router(store.clone(), stop.clone()).await?;
+        retention::start(store.clone(), config.journal_days, stop.clone());
         let gate = Gate::default();
         let backend_api = backend_api(&config)?;
         let schedule = match &backend_api {
             Some(api) => {
-                let reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes);
+                let mut reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes);
+                if claim.is_some() {
+                    reconciler = reconciler.as_only_service().await?;
+                }
                 let (incremental, full) = (&config.reconcile_cron, &config.reconcile_full_cron);
                 let schedule =
                     Schedule::start(reconciler, &store, incremental, full, gate.clone(), stop.clone());

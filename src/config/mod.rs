@@ -136,7 +136,7 @@ impl Log {
     /// For commands whose output is for a person: warnings only, unless a filter was chosen.
     #[must_use]
     pub fn or_warnings(mut self) -> Self {
-        if self == Config::default().log {
+        if self.filter == Config::default().log.filter {
             "warn".clone_into(&mut self.filter);
         }
         self

@@ -15,6 +15,7 @@ mod pass;
 mod progress;
 pub mod read_through;
 mod recent;
+mod remove;
 pub mod report;
 mod run;
 pub mod schedule;

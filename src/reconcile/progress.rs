@@ -1,5 +1,7 @@
 //! Where a pass stands, so that the next one can go on exactly there.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::report::{Entities, Kind, PassOutcome, Report};
@@ -13,10 +15,14 @@ pub(super) struct Progress {
     /// By Clerk's clock. What was observed before this moment, the walk has not seen.
     pub(super) started_at_ms: i64,
     pub(super) finished_at_ms: i64,
+    /// By our own clock, for how long it can be resumed: Clerk's may show another time.
+    pub(super) opened_at_ms: i64,
     pub(super) stage: Stage,
     pub(super) entities: Entities,
     /// Entities whose lists Clerk does not give out: their absence means nothing.
     pub(super) off: Vec<Entity>,
+    /// How many objects Clerk says that it holds.
+    pub(super) totals: HashMap<Entity, u64>,
 }
 
 /// The part of a pass that is under way.
@@ -26,13 +32,22 @@ pub(super) enum Stage {
     /// Walking users, oldest first. `after` holds the last ids of the last page: Clerk may delete the very
     /// user that a cursor names.
     Users { after: Vec<String> },
-    /// Walking another entity, oldest first, from `offset`. `anchor` is the id that stood there: when
-    /// something else stands there now, a deletion has moved the list.
-    List { entity: Entity, offset: u64, anchor: Option<String> },
+    /// Walking another entity, oldest first, from `offset`. `anchor` is what stood before it: when something
+    /// else stands there now, a deletion has moved the list.
+    List { entity: Entity, offset: u64, anchor: Option<Anchor> },
     /// Looking for what is gone.
     Gone,
     /// Done.
     Done,
+}
+
+/// The last object of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Anchor {
+    pub(super) id: String,
+    /// The list is ordered by this; what is not younger than the anchor has been seen with it.
+    pub(super) created_at_ms: i64,
 }
 
 impl Progress {
@@ -41,9 +56,11 @@ impl Progress {
             kind,
             started_at_ms,
             finished_at_ms: started_at_ms,
+            opened_at_ms: started_at_ms,
             stage: Stage::Users { after: Vec::new() },
             entities: Entities::default(),
             off: Vec::new(),
+            totals: HashMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Runs one pass: takes the lease, goes on where the last one stopped, and writes the report.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -25,6 +25,9 @@ const LEASE: Duration = Duration::from_secs(15);
 const RENEWAL: Duration = Duration::from_secs(4);
 /// A pass that stopped longer ago than this is not resumed: too much has changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How the names of leases begin that a service holds, as opposed to a command.
+const SERVICE: &str = "service ";
 
 /// What is asked of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +76,22 @@ impl Reconciler {
         Self { store, api, max_deletes, page_size: MAX_PAGE, owner: random_id() }
     }
 
+    /// For a service that has the database to itself but for commands: a lease that another service holds is
+    /// that of a dead one, which nobody has to wait for. Commands keep theirs.
+    pub async fn as_only_service(mut self) -> Result<Self, StoreError> {
+        if self.store.clear_lease(SERVICE).await? {
+            info!("the last service ended in the middle of a pass");
+        }
+        self.owner.insert_str(0, SERVICE);
+        Ok(self)
+    }
+
+    /// Writes down that a full pass is to be done, before anything else is: a restart must know.
+    pub async fn owe_full_pass(&self) -> Result<(), StoreError> {
+        let progress = Progress::new(Kind::Full, clock::now_ms());
+        self.store.save_pass(&progress.stored(&random_id(), None)).await
+    }
+
     /// The same with shorter pages, so that a test has many of them.
     #[must_use]
     pub fn with_page_size(mut self, page_size: u32) -> Self {
@@ -88,28 +107,27 @@ impl Reconciler {
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Option<Finished>, StoreError> {
         if ask.dry_run {
-            return self.run_leased(ask, stop, glance).await.map(Some);
+            return self.run_leased(ask, stop, &CancellationToken::new(), glance).await.map(Some);
         }
-        if !self.renew().await? {
+        // Each run is a holder of its own, so that clones keep each other out as well.
+        let holder = Self { owner: random_id(), ..self.clone() };
+        if !holder.renew().await? {
             return Ok(None);
         }
         let stop = stop.child_token();
         let lost = CancellationToken::new();
-        let heart = tokio::spawn(beat(self.clone(), stop.clone(), lost.clone()));
-        let finished = self.run_leased(ask, &stop, glance).await;
+        let mut heart = tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone()));
+        let finished = holder.run_leased(ask, &stop, &lost, glance).await;
         if finished.is_err() {
             count_run(ask.kind, PassOutcome::Failed);
         }
         heart.abort();
+        // A renewal under way must not come after the release.
+        let _ = (&mut heart).await;
         if !lost.is_cancelled() {
-            self.store.release_lease(&self.owner).await?;
+            self.store.release_lease(&holder.owner).await?;
         }
-        finished.map(|mut finished| {
-            if lost.is_cancelled() && matches!(finished.error, Some(WalkError::Stopped)) {
-                finished.error = Some(WalkError::LeaseLost);
-            }
-            Some(finished)
-        })
+        finished.map(Some)
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {
@@ -122,6 +140,7 @@ impl Reconciler {
         &self,
         ask: Ask,
         stop: &CancellationToken,
+        lost: &CancellationToken,
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Finished, StoreError> {
         let (id, progress) = match self.resumable(ask).await? {
@@ -140,13 +159,16 @@ impl Reconciler {
             glance,
             id,
             progress,
-            totals: HashMap::new(),
+            suspects: Vec::new(),
             dry: ask.dry_run.then(HashSet::new),
         };
         let result = pass.go().await;
         let (outcome, error) = match result {
             Ok(false) => (PassOutcome::Completed, None),
             Ok(true) => (PassOutcome::Braked, None),
+            Err(WalkError::Stopped | WalkError::LeaseLost) if lost.is_cancelled() => {
+                (PassOutcome::Interrupted, Some(WalkError::LeaseLost))
+            }
             Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => {
                 (PassOutcome::Interrupted, Some(error))
             }
@@ -154,12 +176,16 @@ impl Reconciler {
         };
         pass.progress.finished_at_ms = clock::now_ms().max(pass.progress.started_at_ms);
         let report = pass.progress.report(outcome, ask.dry_run);
-        if !ask.dry_run {
+        // Whoever has the lease now may be far ahead with this very pass.
+        if !ask.dry_run && !lost.is_cancelled() {
             // A full pass that did not get to its end stays open, so that the next one goes on there.
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
             let closed = ended || ask.kind == Kind::Incremental;
             self.store.save_pass(&pass.progress.stored(&pass.id, closed.then_some(outcome))).await?;
             count(&report, &found_before);
+        } else if lost.is_cancelled() {
+            // Its drift is counted by whoever goes on with it.
+            count_run(ask.kind, outcome);
         }
         log(&report, error.as_ref());
         Ok(Finished { report, error })
@@ -170,9 +196,10 @@ impl Reconciler {
             return Ok(None);
         }
         let Some(stored) = self.store.unfinished_pass(ask.kind.as_str()).await? else { return Ok(None) };
-        let fresh = clock::now_ms().saturating_sub(stored.started_at_ms) < RESUMABLE_MS;
+        let is_fresh =
+            |progress: &Progress| clock::now_ms().saturating_sub(progress.opened_at_ms) < RESUMABLE_MS;
         match serde_json::from_str::<Progress>(&stored.progress) {
-            Ok(progress) if fresh => {
+            Ok(progress) if is_fresh(&progress) => {
                 info!(pass = stored.id, started_at = iso8601(stored.started_at_ms), "going on with a pass");
                 Ok(Some((stored.id, progress)))
             }
@@ -204,34 +231,34 @@ async fn beat(reconciler: Reconciler, stop: CancellationToken, lost: Cancellatio
 impl Pass<'_> {
     /// Goes from where the pass stands to its end. True when the brake refused something.
     async fn go(&mut self) -> Result<bool, WalkError> {
-        self.look_around().await?;
+        // A pass that is resumed has looked around.
+        if self.progress.is_new() {
+            self.look_around().await?;
+        }
         if self.progress.kind == Kind::Incremental {
             let last = self.store.last_completed_pass().await?;
             self.take_recent(last.map_or(i64::MIN, |last| last.started_at_ms)).await?;
             self.compare_counts().await?;
             return Ok(false);
         }
-        let mut braked = false;
         loop {
             match self.progress.stage.clone() {
                 Stage::Users { after } => self.walk_users(after).await?,
                 Stage::List { entity, offset, anchor } => self.walk_list(entity, offset, anchor).await?,
-                Stage::Gone => braked = self.remove_gone().await?,
+                Stage::Gone => self.remove_gone().await?,
                 Stage::Done => break,
             }
         }
         self.compare_counts().await?;
-        Ok(braked)
+        Ok(Entity::ALL.iter().any(|entity| self.progress.entities.of(*entity).refused > 0))
     }
 
     /// Asks how much there is, and what time it is at Clerk.
     async fn look_around(&mut self) -> Result<(), WalkError> {
         let users = self.ask(self.api.users_count()).await?;
-        if self.progress.is_new() {
-            self.progress.begin(users.observed_at_ms);
-            self.checkpoint().await?;
-        }
-        self.totals.insert(Entity::Users, users.value);
+        self.progress.begin(users.observed_at_ms);
+        self.progress.totals.insert(Entity::Users, users.value);
+        self.suspect().await?;
         let first = [
             (Entity::Organizations, self.ask(self.api.organizations_page(1, 0, Order::OldestFirst)).await),
             (Entity::Memberships, self.ask(self.api.memberships_page(1, 0, Order::OldestFirst)).await),
@@ -239,12 +266,14 @@ impl Pass<'_> {
         ];
         for (entity, page) in first {
             match page {
-                Ok(page) => _ = self.totals.insert(entity, page.value.total_count.unwrap_or(0)),
+                Ok(page) => {
+                    self.progress.totals.insert(entity, page.value.total_count.unwrap_or(0));
+                }
                 Err(WalkError::Clerk(ApiError::FeatureOff { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(self.checkpoint().await?)
     }
 }
 

@@ -58,9 +58,14 @@ impl Schedule {
         gate: Gate,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let backfill = !store.has_full_pass().await?;
-        let unfinished = store.unfinished_pass(Kind::Full.as_str()).await?.is_some();
-        gate.set(backfill && (unfinished || is_empty(store).await?));
+        let never = !store.has_full_pass().await?;
+        let mut unfinished = store.unfinished_pass(Kind::Full.as_str()).await?.is_some();
+        if never && !unfinished && is_empty(store).await? {
+            // Webhooks come at once, and then nothing else tells that this was the first start.
+            reconciler.owe_full_pass().await?;
+            unfinished = true;
+        }
+        gate.set(never && unfinished);
 
         let scheduler = JobScheduler::new().await.context("the scheduler cannot start")?;
         // One of each kind may wait; a further one would only repeat it.
@@ -74,8 +79,9 @@ impl Schedule {
             scheduler.add(job.context("a schedule cannot be used")?).await?;
         }
         scheduler.start().await.context("the scheduler cannot start")?;
-        let runner = Runner { reconciler, gate, stop, incremental: incremental_rings, full: full_rings };
-        let runner = tokio::spawn(runner.run(backfill || unfinished));
+        let (store, incremental, full) = (store.clone(), incremental_rings, full_rings);
+        let runner = Runner { reconciler, store, gate, stop, incremental, full };
+        let runner = tokio::spawn(runner.run());
         Ok(Self { scheduler, runner })
     }
 
@@ -107,6 +113,7 @@ async fn is_empty(store: &Store) -> Result<bool, StoreError> {
 
 struct Runner {
     reconciler: Reconciler,
+    store: Store,
     gate: Gate,
     stop: CancellationToken,
     incremental: mpsc::Receiver<()>,
@@ -114,18 +121,11 @@ struct Runner {
 }
 
 impl Runner {
-    async fn run(mut self, full_first: bool) {
-        let mut retry = RETRY.0;
-        let mut owed = full_first;
+    async fn run(mut self) {
+        if self.backfill().await.is_none() {
+            return;
+        }
         loop {
-            if owed {
-                owed = !self.pass(Kind::Full).await;
-                if owed && self.stop.run_until_cancelled(tokio::time::sleep(retry)).await.is_none() {
-                    return;
-                }
-                retry = if owed { (retry * 2).min(RETRY.1) } else { RETRY.0 };
-                continue;
-            }
             let kind = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
@@ -141,8 +141,39 @@ impl Runner {
         }
     }
 
-    /// Runs a pass; true when it came to its end.
-    async fn pass(&self, kind: Kind) -> bool {
+    /// Runs full passes until one came to its end, where none ever did or one was begun. `None` when it was
+    /// told to stop.
+    async fn backfill(&self) -> Option<()> {
+        let mut retry = RETRY.0;
+        loop {
+            match self.is_owed().await {
+                Ok(false) => {
+                    self.gate.set(false);
+                    return Some(());
+                }
+                Ok(true) => match self.pass(Kind::Full).await {
+                    Ran::ToItsEnd => continue,
+                    // Whoever runs one may be done at any moment.
+                    Ran::Elsewhere => retry = RETRY.0,
+                    Ran::NotToItsEnd => {}
+                },
+                Err(error) => {
+                    error!(error = &error as &dyn std::error::Error, "the last pass cannot be looked up");
+                }
+            }
+            self.stop.run_until_cancelled(tokio::time::sleep(retry)).await?;
+            retry = (retry * 2).min(RETRY.1);
+        }
+    }
+
+    /// Whether a full pass is to be done at once. A command may have done it meanwhile.
+    async fn is_owed(&self) -> Result<bool, StoreError> {
+        let begun = self.store.unfinished_pass(Kind::Full.as_str()).await?;
+        Ok(begun.is_some() || !self.store.has_full_pass().await?)
+    }
+
+    /// Runs a pass.
+    async fn pass(&self, kind: Kind) -> Ran {
         let ask = Ask { kind, dry_run: false, allow_deletes: false };
         let said = std::sync::Mutex::new(tokio::time::Instant::now());
         let say = |glance: Glance| {
@@ -159,16 +190,13 @@ impl Runner {
             }
         };
         match self.reconciler.run(ask, &self.stop, &say).await {
-            Ok(Some(Finished { report, .. })) => {
-                let ended = matches!(report.outcome, PassOutcome::Completed | PassOutcome::Braked);
-                if ended && kind == Kind::Full {
-                    self.gate.set(false);
-                }
-                ended
-            }
+            Ok(Some(Finished { report, .. })) => match report.outcome {
+                PassOutcome::Completed | PassOutcome::Braked => Ran::ToItsEnd,
+                PassOutcome::Interrupted | PassOutcome::Failed => Ran::NotToItsEnd,
+            },
             Ok(None) => {
                 info!(kind = kind.as_str(), "another process runs a pass; this one is left out");
-                false
+                Ran::Elsewhere
             }
             Err(error) => {
                 error!(
@@ -176,10 +204,18 @@ impl Runner {
                     error = &error as &dyn std::error::Error,
                     "a pass could not run"
                 );
-                false
+                Ran::NotToItsEnd
             }
         }
     }
+}
+
+/// What became of a pass.
+enum Ran {
+    ToItsEnd,
+    NotToItsEnd,
+    /// Another process runs one.
+    Elsewhere,
 }
 
 fn jitter_ms() -> u64 {

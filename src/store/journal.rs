@@ -157,3 +157,11 @@ pub(super) async fn dead_letters(readers: &SqlitePool) -> Result<u64, StoreError
     let count: i64 = sqlx::query_scalar(DEAD_LETTERS).fetch_one(readers).await?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
+
+const FORGET: &str = "DELETE FROM events WHERE message_id IN
+    (SELECT e.message_id FROM events e WHERE e.received_at_ms < $1 ORDER BY e.received_at_ms LIMIT $2)";
+
+/// Forgets events that came in before a moment, at most `limit` of them. Answers how many it forgot.
+pub(super) async fn forget(db: &SqlitePool, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+    Ok(sqlx::query(FORGET).bind(before_ms).bind(limit).execute(db).await?.rows_affected())
+}

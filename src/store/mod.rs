@@ -17,6 +17,7 @@ mod states;
 mod writer;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +35,9 @@ pub use journal::Delivery;
 pub use known::{Known, Unseen};
 pub use passes::StoredPass;
 use writer::Job;
+
+/// How many events one statement forgets.
+const FORGOTTEN_AT_ONCE: i64 = 500;
 
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
@@ -113,6 +117,20 @@ impl Store {
         standing::of(&self.readers, organization, user).await
     }
 
+    /// Forgets the events of the journal that came in before a moment, in small steps, so that no delivery waits
+    /// long. Answers how many there were. Their message ids are forgotten with them, which does no harm:
+    /// versions decide.
+    pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let some = journal::forget(&self.bookkeeping, before_ms, FORGOTTEN_AT_ONCE).await?;
+            forgotten += some;
+            if some == 0 {
+                return Ok(forgotten);
+            }
+        }
+    }
+
     /// The moment up to which the copy is known to be Clerk's truth, in Unix milliseconds; `None` before the first
     /// event and the first completed pass.
     pub async fn as_of_ms(&self) -> Result<Option<i64>, StoreError> {
@@ -138,15 +156,15 @@ impl Store {
         known::of(&self.readers, entity, ids).await
     }
 
-    /// At most `limit` objects that stand and were last observed before a moment, by id, after `after`.
+    /// At most `limit` objects that stand and were last observed in a range of time, by id, after `after`.
     pub async fn unseen(
         &self,
         entity: Entity,
-        before_ms: i64,
+        observed_ms: Range<i64>,
         after: &str,
         limit: i64,
     ) -> Result<Vec<Unseen>, StoreError> {
-        known::unseen(&self.readers, entity, before_ms, after, limit).await
+        known::unseen(&self.readers, entity, observed_ms, after, limit).await
     }
 
     /// How many objects stand.
@@ -171,6 +189,11 @@ impl Store {
     /// Takes the lease on reconciliation, or renews it; false when somebody else holds it.
     pub async fn take_lease(&self, owner: &str, now_ms: i64, expires_at_ms: i64) -> Result<bool, StoreError> {
         passes::take_lease(&self.bookkeeping, owner, now_ms, expires_at_ms).await
+    }
+
+    /// Takes the lease from a dead holder whose name begins with `owners`; true when there was one.
+    pub async fn clear_lease(&self, owners: &str) -> Result<bool, StoreError> {
+        passes::clear_lease(&self.bookkeeping, owners).await
     }
 
     /// Gives the lease back.

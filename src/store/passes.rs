@@ -44,6 +44,13 @@ pub(super) async fn take_lease(
     Ok(taken.is_some())
 }
 
+/// Takes the lease from whoever holds it, when the name of that owner begins with `owners`.
+pub(super) async fn clear_lease(db: &SqlitePool, owners: &str) -> Result<bool, StoreError> {
+    let statement = "DELETE FROM leases WHERE name = $1 AND substr(owner, 1, length($2)) = $2";
+    let cleared = sqlx::query(statement).bind(RECONCILE).bind(owners).execute(db).await?;
+    Ok(cleared.rows_affected() > 0)
+}
+
 /// Gives the lease back.
 pub(super) async fn release_lease(db: &SqlitePool, owner: &str) -> Result<(), StoreError> {
     let statement = "DELETE FROM leases WHERE name = $1 AND owner = $2";
@@ -53,7 +60,8 @@ pub(super) async fn release_lease(db: &SqlitePool, owner: &str) -> Result<(), St
 
 const SAVE: &str = "INSERT INTO passes (id, kind, outcome, started_at_ms, progress)
     VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, progress = excluded.progress";
+    ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, started_at_ms = excluded.started_at_ms,
+        progress = excluded.progress";
 
 const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_completed_pass', $1)
     ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";

@@ -7,7 +7,7 @@ use crate::domain::{OrganizationId, Role, Standing, StoredMembership, UserId};
 
 const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
         m.deleted_at_ms, m.role, m.updated_at_ms,
-        o.id IS NOT NULL OR EXISTS (SELECT 1 FROM memberships any_member WHERE any_member.organization_id = $1)
+        o.id IS NOT NULL
     FROM (SELECT 1) AS one
     LEFT JOIN organizations o ON o.id = $1
     LEFT JOIN users u ON u.id = $2

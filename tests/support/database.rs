@@ -17,7 +17,17 @@ pub struct TestStore {
 
 impl TestStore {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap()).await
+    }
+
+    /// One that forgets everything when the machine stops: for tests that open hundreds of them.
+    pub async fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self::within(folder.unwrap()).await
+    }
+
+    async fn within(folder: tempfile::TempDir) -> Self {
         let path = folder.path().join("roster.db");
         let store = Store::open(&Database::Sqlite(path.clone())).await.unwrap();
         let rows = Rows::of(&path).await;

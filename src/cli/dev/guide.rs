@@ -93,7 +93,7 @@ fn reconcile_line(folder: &Folder, clerk_url: &str) -> String {
     let program =
         std::env::current_exe().map_or_else(|_| "roster".to_owned(), |path| path.display().to_string());
     format!(
-        "DATABASE_URL=sqlite://{} CLERK_API_URL={clerk_url} CLERK_SECRET_KEY={SECRET_KEY} '{program}' reconcile",
+        "DATABASE_URL='sqlite://{}' CLERK_API_URL={clerk_url} CLERK_SECRET_KEY={SECRET_KEY} '{program}' reconcile",
         folder.database().display()
     )
 }

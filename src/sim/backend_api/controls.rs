@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::http::{Method, Uri};
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SECRET_KEY;
@@ -64,6 +65,7 @@ pub enum LostCursor {
 }
 
 type ChooseFault = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
+type ChooseHeld = Box<dyn FnMut(&Asked) -> bool + Send>;
 type Between = Box<dyn FnMut(&Asked, &mut Instance) + Send>;
 
 /// The knobs and the log of one server. Clones turn the same knobs.
@@ -79,6 +81,8 @@ struct Inner {
     faults: BTreeMap<usize, Fault>,
     choose: Option<ChooseFault>,
     between: Option<Between>,
+    /// Which requests are held, and what lets them go when it is dropped.
+    held: Option<(ChooseHeld, watch::Sender<()>)>,
     asked: usize,
     log: Vec<Asked>,
     orders: Orders,
@@ -96,6 +100,7 @@ impl Default for Inner {
             faults: BTreeMap::new(),
             choose: None,
             between: None,
+            held: None,
             asked: 0,
             log: Vec::new(),
             orders: Orders::default(),
@@ -162,6 +167,23 @@ impl Controls {
     /// Before each request is answered this may change the truth, and turn the other knobs.
     pub fn before_each(&self, between: impl FnMut(&Asked, &mut Instance) + Send + 'static) {
         self.lock().between = Some(Box::new(between));
+    }
+
+    /// From now on these requests wait for their answers until [`Self::release`].
+    pub fn hold_when(&self, choose: impl FnMut(&Asked) -> bool + Send + 'static) {
+        self.lock().held = Some((Box::new(choose), watch::Sender::new(())));
+    }
+
+    /// Answers what was held, and holds nothing any more.
+    pub fn release(&self) {
+        self.lock().held = None;
+    }
+
+    /// What a request has to wait for: the end of the channel.
+    pub(super) fn held(&self, asked: &Asked) -> Option<watch::Receiver<()>> {
+        let mut inner = self.lock();
+        let (choose, release) = inner.held.as_mut()?;
+        choose(asked).then(|| release.subscribe())
     }
 
     /// Nothing happens between the requests any more.

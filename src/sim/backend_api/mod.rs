@@ -48,6 +48,9 @@ async fn serve(
     _request: Request,
 ) -> Response {
     let (asked, fault, latency) = controls.ask(&method, &uri, &mut instance.lock());
+    if let Some(mut held) = controls.held(&asked) {
+        while held.changed().await.is_ok() {}
+    }
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }

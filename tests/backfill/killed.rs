@@ -1,0 +1,132 @@
+//! `kill -9` in the middle of a backfill, and what the next start does.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{Clerk, NEVER, distinct, is_page, lines, until};
+use crate::support::answer::Answer;
+use crate::support::binary::Program;
+use crate::support::database::Rows;
+use crate::support::site::{USERS, token};
+
+/// The holder of the lease is dead for as long as this before it counts as dead.
+const LEASE: Duration = Duration::from_secs(15);
+
+pub struct Binary<'a> {
+    pub clerk: &'a Clerk,
+    pub folder: TempDir,
+    pub cron: &'static str,
+}
+
+impl<'a> Binary<'a> {
+    pub fn of(clerk: &'a Clerk) -> Self {
+        Self { clerk, folder: tempfile::tempdir().unwrap(), cron: NEVER }
+    }
+
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", format!("sqlite://{}", self.folder.path().join("roster.db").display())),
+            ("ROSTER_LISTEN", "127.0.0.1:0".to_owned()),
+            ("ROSTER_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("CLERK_JWT_KEY", self.clerk.instance.lock().key().public_pem().unwrap()),
+            ("CLERK_SECRET_KEY", roster::sim::backend_api::SECRET_KEY.to_owned()),
+            ("CLERK_API_URL", self.clerk.server.url()),
+            ("ROSTER_CLERK_RATE", "10000".to_owned()),
+            ("ROSTER_RECONCILE_CRON", self.cron.to_owned()),
+            ("ROSTER_RECONCILE_FULL_CRON", NEVER.to_owned()),
+            ("ROSTER_LOG", "info".to_owned()),
+            ("ROSTER_LOG_FORMAT", "json".to_owned()),
+        ]
+    }
+
+    pub fn serve(&self) -> Program {
+        let environment = self.environment();
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, &**value)).collect();
+        Program::start(self.folder.path(), &["serve"], &environment)
+    }
+
+    pub async fn rows(&self) -> Rows {
+        Rows::of(&self.folder.path().join("roster.db")).await
+    }
+
+    pub async fn status(&self, service: &str, path: &str) -> u16 {
+        client().get(format!("{service}{path}")).send().await.unwrap().status().as_u16()
+    }
+
+    pub async fn members(&self, service: &str, organization: &str) -> Vec<String> {
+        let issued = roster::clock::now_ms() / 1000 - 5;
+        let token = token(&self.clerk.instance.lock(), issued, "user_newcomer", organization, "admin");
+        Answer::of(client().get(format!("{service}{USERS}")).bearer_auth(token)).await.ids()
+    }
+
+    pub async fn tells_the_truth(&self, service: &str) {
+        for organization in self.clerk.organizations() {
+            assert_eq!(self.members(service, &organization).await, self.clerk.members(&organization));
+        }
+    }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// Kills the service while its `number`th page is on its way, and lets the next one finish.
+async fn kill_at(number: usize) {
+    // Three pages of users, one of organizations, three of memberships.
+    let clerk = Clerk::with(20, 60).await;
+    let binary = Binary::of(&clerk);
+    let mut pages = 0;
+    clerk.controls().hold_when(move |asked| {
+        pages += usize::from(is_page(asked));
+        is_page(asked) && pages >= number
+    });
+    let mut program = binary.serve();
+    let service = program.wait_until_it_listens();
+    let mut asked = Vec::new();
+    until("the page is asked for", async || {
+        asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
+        asked.len() >= number
+    })
+    .await;
+    assert_eq!(binary.status(&service, "/readyz").await, 503);
+    program.kill();
+    clerk.controls().release();
+    let first = lines(&asked);
+    assert_eq!(first.len(), number);
+
+    let restarted = Instant::now();
+    let mut program = binary.serve();
+    let service = program.wait_until_it_listens();
+    until("the site is ready", async || binary.status(&service, "/readyz").await == 200).await;
+    assert!(restarted.elapsed() < LEASE, "it waited for the dead: {:?}", restarted.elapsed());
+    binary.tells_the_truth(&service).await;
+
+    let second: Vec<_> = clerk.controls().take_log().into_iter().filter(is_page).collect();
+    let second = lines(&second);
+    let twice: Vec<_> = first.iter().filter(|line| second.contains(line)).collect();
+    assert_eq!(twice, first.last().into_iter().collect::<Vec<_>>(), "only the page that was under way");
+    assert_eq!(distinct(&first).len(), first.len());
+    assert_eq!(distinct(&second).len(), second.len());
+
+    let rows = binary.rows().await;
+    assert_eq!(rows.rows("SELECT kind, outcome FROM passes", "").await, ["kind=full outcome=completed"]);
+    assert_eq!(rows.rows("SELECT owner FROM leases", "").await, Vec::<String>::new());
+    program.terminate();
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backfill_goes_on_among_the_users() {
+    kill_at(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backfill_goes_on_among_the_memberships() {
+    kill_at(7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backfill_goes_on_from_its_first_page() {
+    kill_at(1).await;
+}

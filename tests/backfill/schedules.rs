@@ -1,0 +1,81 @@
+//! Passes that nobody starts.
+
+use roster::sim::backend_api::SECRET_KEY;
+use serde_json::Value;
+
+use super::killed::Binary;
+use super::{Clerk, lines, number, until};
+use crate::support::site::Site;
+
+const EVERY_SECOND: &str = "* * * * * *";
+
+async fn passes(site: &Site, outcome: &str) -> i64 {
+    let sql = format!("SELECT COUNT(*) FROM passes WHERE kind = 'incremental' AND outcome = '{outcome}'");
+    number(&site.rows, &sql).await
+}
+
+#[tokio::test]
+async fn what_no_webhook_told_is_there_after_a_scheduled_pass() {
+    let clerk = Clerk::with(2, 3).await;
+    let site = clerk.filled_site_with(|config| EVERY_SECOND.clone_into(&mut config.reconcile_cron)).await;
+    let organization = clerk.organization("Unheard of", 3);
+    let truth = clerk.members(&organization);
+    let listed = format!("SELECT COUNT(*) FROM members WHERE organization_id = '{organization}'");
+    until("the pass has come", async || number(&site.rows, &listed).await == 3).await;
+    assert_eq!(site.members(&organization).await, truth);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn passes_that_take_longer_than_their_interval_do_not_overlap() {
+    let clerk = Clerk::with(1, 3).await;
+    let site = clerk.filled_site_with(|config| EVERY_SECOND.clone_into(&mut config.reconcile_cron)).await;
+    clerk.controls().set_latency(std::time::Duration::from_millis(200));
+    clerk.controls().take_log();
+    until("passes have run", async || passes(&site, "completed").await >= 3).await;
+    let asked = lines(&clerk.controls().take_log());
+    // A pass asks how many users there are first and last.
+    let count = |line: &&String| line.contains("/users/count");
+    let one: Vec<_> = asked.split_inclusive(|line| count(&line)).skip(1).step_by(2).collect();
+    assert!(one.len() >= 2, "{asked:#?}");
+    for pass in &one[1..one.len() - 1] {
+        assert_eq!(pass, &one[0], "{asked:#?}");
+    }
+    assert!(one[0].len() > 4, "{asked:#?}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_pass_does_not_stop_the_next() {
+    let clerk = Clerk::with(1, 3).await;
+    let site = clerk.filled_site_with(|config| EVERY_SECOND.clone_into(&mut config.reconcile_cron)).await;
+    clerk.controls().set_secret_key("sk_test_another");
+    until("a pass has failed", async || passes(&site, "failed").await >= 1).await;
+    clerk.controls().set_secret_key(SECRET_KEY);
+    let before = passes(&site, "completed").await;
+    until("a pass has run", async || passes(&site, "completed").await > before).await;
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_the_pass_under_way_and_gives_the_lease_back() {
+    let clerk = Clerk::with(1, 3).await;
+    let binary = Binary { cron: EVERY_SECOND, ..Binary::of(&clerk) };
+    let mut program = binary.serve();
+    let service = program.wait_until_it_listens();
+    until("the site is ready", async || binary.status(&service, "/readyz").await == 200).await;
+    clerk.controls().hold_when(|asked| asked.path == "/v1/organization_memberships");
+    let held = |log: Vec<roster::sim::backend_api::Asked>| {
+        log.iter().any(|asked| asked.path == "/v1/organization_memberships")
+    };
+    clerk.controls().take_log();
+    until("a pass is under way", async || held(clerk.controls().take_log())).await;
+    program.terminate();
+    assert_eq!(program.wait().code(), Some(0));
+    let rows = binary.rows().await;
+    assert_eq!(rows.rows("SELECT owner FROM leases", "").await, Vec::<String>::new());
+    let last = rows.rows("SELECT outcome, progress FROM passes ORDER BY id DESC LIMIT 1", "").await.remove(0);
+    let (outcome, progress) = last.split_once(" progress=").unwrap();
+    assert_eq!(outcome, "outcome=interrupted");
+    serde_json::from_str::<Value>(progress).unwrap();
+}
