@@ -110,7 +110,7 @@ impl Reconciler {
             return self.run_leased(ask, stop, &CancellationToken::new(), glance).await.map(Some);
         }
         // Each run is a holder of its own, so that clones keep each other out as well.
-        let holder = Self { owner: random_id(), ..self.clone() };
+        let holder = Self { owner: format!("{} {}", self.owner, random_id()), ..self.clone() };
         if !holder.renew().await? {
             return Ok(None);
         }

@@ -64,7 +64,7 @@ impl Chance {
             }
             (4, ..) => drop(clerk.create_organization(&name, user)),
             (5..=8, Some(user), Some(organization)) => {
-                if clerk.membership_id(user, organization).is_err() || self.random.chance(0.1) {
+                if clerk.membership_id(user, organization).is_err() {
                     clerk.join(user, organization, "org:member", &Object::new()).unwrap();
                 }
             }
@@ -78,7 +78,8 @@ impl Chance {
                 self.invitations.insert(invited.unwrap().id().to_owned());
             }
             (15, Some(user), _) => {
-                if let Some(invitation) = invitation {
+                if let Some(invitation) = invitation.filter(|invitation| may_accept(clerk, invitation, user))
+                {
                     drop(clerk.accept(invitation, user));
                 }
             }
@@ -94,6 +95,14 @@ impl Chance {
             _ => {}
         }
     }
+}
+
+/// Clerk lets an invitation be accepted once, and nobody be a member twice.
+fn may_accept(clerk: &Instance, invitation: &str, user: &str) -> bool {
+    clerk.invitation(invitation).is_ok_and(|invitation| {
+        text(invitation, "status") == "pending"
+            && clerk.membership_id(user, text(invitation, "organization_id")).is_err()
+    })
 }
 
 /// Lives through one history.
