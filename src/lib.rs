@@ -9,6 +9,7 @@
 //! | [`clock`] | the only file that asks for the time |
 //! | [`config`] | checked before the first socket opens |
 //! | [`domain`] | plain types, and the rule that decides order (`domain::merge`) |
+//! | [`ops`] | the operators' listener: metrics |
 //! | [`reconcile`] | asks Clerk what webhooks missed, and puts it right |
 //! | [`replay`] | the sending side of a webhook |
 //! | [`sim`] | a small Clerk, for the demo and the tests |
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod ops;
 pub mod reconcile;
 pub mod replay;
 pub mod sim;

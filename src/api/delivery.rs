@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::problem::{Code, Problem};
-use crate::webhook::ReceiveError;
+use crate::webhook::{self, ReceiveError};
 
 /// Larger bodies are refused.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -36,7 +36,10 @@ pub(super) async fn receive(State(api): State<Arc<Api>>, request: Request) -> Re
             Ok(outcome) => Json(json!({ "outcome": outcome.as_str() })).into_response(),
             Err(error) => Problem::from(error).into_response(),
         },
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            webhook::count_rejected();
+            problem.into_response()
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! `roster serve`
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::app::App;
+use crate::app::{self, App};
 use crate::config::{self, Flags};
 use crate::telemetry;
 
@@ -15,13 +14,12 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     telemetry::init(&config.log);
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let listen = config.listen;
-    // The database first: who may not have it must not take the address either.
+    let (public, ops) = (config.listen, config.ops_listen);
+    // The database first: who may not have it must not take the addresses either.
     let app = App::open(config).await?;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}: choose another address with ROSTER_LISTEN"))?;
-    Ok(app.serve(listener, shutdown).await?)
+    let listener = app::listen(public, "ROSTER_LISTEN").await?;
+    let ops = app::listen(ops, "ROSTER_OPS_LISTEN").await?;
+    Ok(app.serve(listener, ops, shutdown).await?)
 }
 
 /// The first signal asks for an orderly end, the second one ends the process at once.

@@ -22,5 +22,6 @@ pub mod schedule;
 mod walk;
 
 pub use pass::WalkError;
+pub use progress::last_success_ms;
 pub use report::{Drift, Entities, Kind, PassOutcome, Report};
 pub use run::{Ask, Finished, Glance, Reconciler};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::domain::Entity;
-use crate::store::{StoredPass, Unseen};
+use crate::store::{Store, StoreError, StoredPass, Unseen};
 
 /// A pass, from its first page to its report. Kept after every page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -123,6 +123,15 @@ impl Progress {
             entities: self.entities,
         }
     }
+}
+
+/// When the last completed pass of either kind ended, whichever process ran it.
+pub async fn last_success_ms(store: &Store) -> Result<Option<i64>, StoreError> {
+    let last = store.last_completed_pass().await?;
+    Ok(last.map(|pass| {
+        let progress = serde_json::from_str::<Progress>(&pass.progress);
+        progress.map_or(pass.started_at_ms, |progress| progress.finished_at_ms)
+    }))
 }
 
 impl Stage {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::{Progress, Stage};
-use super::report::{Kind, PassOutcome, Report};
+use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE, Order};
 use crate::clock;
 use crate::domain::Entity;
@@ -117,6 +118,9 @@ impl Reconciler {
         let lost = CancellationToken::new();
         let mut heart = tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone()));
         let finished = holder.run_leased(ask, &stop, &lost, glance).await;
+        if finished.is_err() {
+            count_run(ask.kind, PassOutcome::Failed);
+        }
         heart.abort();
         // A renewal under way must not come after the release.
         let _ = (&mut heart).await;
@@ -143,6 +147,8 @@ impl Reconciler {
             Some(resumed) => resumed,
             None => (random_id(), Progress::new(ask.kind, clock::now_ms())),
         };
+        // A resumed pass goes on with what it has found, which was counted when it stopped.
+        let found_before = progress.entities;
         let mut pass = Pass {
             store: &self.store,
             api: &self.api,
@@ -175,6 +181,10 @@ impl Reconciler {
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
             let closed = ended || ask.kind == Kind::Incremental;
             self.store.save_pass(&pass.progress.stored(&pass.id, closed.then_some(outcome))).await?;
+            count(&report, &found_before);
+        } else if lost.is_cancelled() {
+            // Its drift is counted by whoever goes on with it.
+            count_run(ask.kind, outcome);
         }
         log(&report, error.as_ref());
         Ok(Finished { report, error })
@@ -264,6 +274,28 @@ impl Pass<'_> {
             }
         }
         Ok(self.checkpoint().await?)
+    }
+}
+
+fn count_run(kind: Kind, outcome: PassOutcome) {
+    let (kind, outcome) = (kind.as_str(), outcome.as_str());
+    counter!("roster_reconcile_runs_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+fn count(report: &Report, before: &Entities) {
+    count_run(report.kind, report.outcome);
+    for entity in Entity::ALL {
+        let (now, before) = (report.entities.of(entity), before.of(entity));
+        for (drift, now, before) in [
+            ("missing", now.missing, before.missing),
+            ("stale", now.stale, before.stale),
+            ("gone", now.gone, before.gone),
+            ("repaired", now.repaired, before.repaired),
+            ("refused", now.refused, before.refused),
+        ] {
+            counter!("roster_reconcile_drift_total", "entity" => entity.as_str(), "drift" => drift)
+                .increment(now.saturating_sub(before));
+        }
     }
 }
 

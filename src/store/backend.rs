@@ -28,6 +28,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "read model", include_str!("../../migrations/sqlite/0001_read_model.sql")),
         migration(2, "reconcile", include_str!("../../migrations/sqlite/0002_reconcile.sql")),
+        migration(3, "dead letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
     ])
 }
 

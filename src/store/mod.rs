@@ -137,6 +137,16 @@ impl Store {
         journal::as_of_ms(&self.readers).await
     }
 
+    /// When the newest event of the journal came in, in Unix milliseconds.
+    pub async fn last_arrival_ms(&self) -> Result<Option<i64>, StoreError> {
+        journal::last_arrival_ms(&self.readers).await
+    }
+
+    /// How many events of the journal could not be used.
+    pub async fn dead_letters(&self) -> Result<u64, StoreError> {
+        journal::dead_letters(&self.readers).await
+    }
+
     /// What is known of these objects. One that is missing in the answer is not known.
     pub async fn known(
         &self,
