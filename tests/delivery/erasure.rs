@@ -145,7 +145,7 @@ async fn what_is_erased_is_not_in_the_file_either() {
 
 #[tokio::test]
 async fn what_is_erased_leaves_the_log_of_a_running_service_too() {
-    let mut site = Site::start().await;
+    let site = Site::start().await;
     for (number, event) in story(0).iter().enumerate() {
         site.deliver_as(&format!("msg_{number}"), event.to_string()).await;
     }
