@@ -63,3 +63,14 @@ async fn the_demo_takes_another_address_when_the_usual_one_is_taken() {
     let text = Answer::of(client.get(url)).await.text();
     assert!(text.contains(r#"roster_read_model_rows{entity="users"}"#), "{text}");
 }
+
+#[test]
+fn a_service_goes_on_when_the_usual_address_is_taken() {
+    // Somebody has it, be it this test or another program.
+    let _taken = TcpListener::bind("127.0.0.1:9090");
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::start(folder.path(), &["serve"], &[("ROSTER_LISTEN", "127.0.0.1:0")]);
+    let line = program.wait_for("usual address is taken").to_owned();
+    assert!(line.contains("ROSTER_OPS_LISTEN"), "{line}");
+    program.wait_for("listening");
+}
