@@ -9,6 +9,8 @@
 //! | [`clock`] | the only file that asks for the time |
 //! | [`config`] | checked before the first socket opens |
 //! | [`domain`] | plain types, and the rule that decides order (`domain::merge`) |
+//! | [`ops`] | the operators' listener: metrics |
+//! | [`reconcile`] | asks Clerk what webhooks missed, and puts it right |
 //! | [`replay`] | the sending side of a webhook |
 //! | [`sim`] | a small Clerk, for the demo and the tests |
 //! | [`store`] | the only room with SQL |
@@ -18,6 +20,7 @@
 //! Data flows one way:
 //!
 //! - delivery: bytes, verify, `clerk::event`, `domain::Change`, `store.deliver`, and only then 2xx
+//! - pass: `clerk::backend_api`, `reconcile::diff`, `domain::Change`, `store.apply`
 //! - request: token, `api::Caller`, `MemberQuery`, `store.members`, `Page`, JSON
 
 pub mod api;
@@ -27,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod ops;
 pub mod reconcile;
 pub mod replay;
 pub mod sim;

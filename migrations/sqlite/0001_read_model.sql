@@ -74,7 +74,7 @@ CREATE INDEX invitations_by_organization ON invitations (organization_id);
 -- What falls, and is erased, with a user.
 CREATE INDEX invitations_by_user ON invitations (user_id);
 
--- Who is listed: for each organization and user the newest membership that stands, once its user is known.
+-- Who is listed: for each organization and user the newest membership, if it stands, once its user is known.
 -- Derived from the tables above in the same transaction, with the keys by which the lists are ordered.
 CREATE TABLE members (
     organization_id       TEXT NOT NULL,

@@ -1,6 +1,7 @@
 //! `POST /webhooks/clerk`: bounds the body, and hands it on as it came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -10,10 +11,11 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::Api;
 use super::problem::{Code, Problem};
-use crate::webhook::ReceiveError;
+use crate::webhook::{self, ReceiveError};
 
 /// Larger bodies are refused.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -22,15 +24,22 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// resets it, and then the sender may never see the answer.
 const MAX_DRAINED_BYTES: usize = 8 * MAX_BYTES;
 
+/// As long as the sender itself waits for an answer.
+const BODY_LIMIT: Duration = Duration::from_secs(15);
+
 /// Takes one delivery.
 pub(super) async fn receive(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    match read(&head.headers, body).await {
+    let body = timeout(BODY_LIMIT, read(&head.headers, body)).await;
+    match body.unwrap_or_else(|_| Err(too_slow())) {
         Ok(bytes) => match api.receiver.receive(&head.headers, &bytes).await {
             Ok(outcome) => Json(json!({ "outcome": outcome.as_str() })).into_response(),
             Err(error) => Problem::from(error).into_response(),
         },
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            webhook::count_rejected();
+            problem.into_response()
+        }
     }
 }
 
@@ -78,6 +87,10 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Problem> {
         }
     }
     if seen > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn too_slow() -> Problem {
+    Problem::new(Code::ValidationError, "The body did not arrive in time; send it again.")
 }
 
 fn too_large() -> Problem {

@@ -1,18 +1,19 @@
 //! The one layer that every request passes first and every answer last.
 //!
 //! It knows the request id, so it renders the errors; it sees the coding that is really sent, so it settles
-//! the entity tag; it sees both ends, so it limits the time and writes the log line. One layer and not five,
-//! because each costs something on every request.
+//! the entity tag; it sees both ends, so it limits the time, writes the log line and counts. One layer and not
+//! five, because each costs something on every request.
 
 use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use metrics::{SharedString, counter, histogram};
 use tokio::time::{Instant, timeout};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,19 +28,28 @@ use super::{caching, coding, request_id};
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 const COMPRESS_FROM_BYTES: u64 = 1024;
 
+/// Whose requests these are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// The users' and Clerk's. They are counted.
+    Public,
+    /// The operators', who do not want to see themselves when they look.
+    Operators,
+}
+
 /// Puts the layers around routes, fallbacks included.
-pub(super) fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+pub(crate) fn around<S: Clone + Send + Sync + 'static>(listener: Listener, routes: Router<S>) -> Router<S> {
     let compressible =
         SizeAbove::new(COMPRESS_FROM_BYTES).and(NotForContentType::IMAGES).and(NotForContentType::SSE);
     routes.layer(
         ServiceBuilder::new()
-            .layer(from_fn(pass))
+            .layer(from_fn(move |request, next| pass(listener, request, next)))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(CompressionLayer::new().compress_when(compressible)),
     )
 }
 
-async fn pass(mut request: Request, next: Next) -> Response {
+async fn pass(listener: Listener, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id::of(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -49,6 +59,7 @@ async fn pass(mut request: Request, next: Next) -> Response {
         method = request.method().as_str(),
         route = route.as_ref().map_or("-", MatchedPath::as_str),
     );
+    let method = known(request.method());
     let precondition = caching::Precondition::of(&request);
     coding::settle(request.headers_mut());
 
@@ -61,7 +72,11 @@ async fn pass(mut request: Request, next: Next) -> Response {
         None => caching::settle(response, &precondition),
     };
     response.headers_mut().insert(request_id::X_REQUEST_ID, id);
-    span.in_scope(|| log(&response, problem.as_ref(), started.elapsed()));
+    let took = started.elapsed();
+    span.in_scope(|| log(&response, problem.as_ref(), took));
+    if listener == Listener::Public {
+        count(route.as_ref(), method, response.status(), took);
+    }
     response
 }
 
@@ -97,6 +112,29 @@ fn log(response: &Response, problem: Option<&Problem>, took: Duration) {
     } else {
         debug!(status = status.as_u16(), latency_us, "answered");
     }
+}
+
+/// Anybody can make up methods, and each would be a series of its own.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn count(route: Option<&MatchedPath>, method: &'static str, status: StatusCode, took: Duration) {
+    let route =
+        route.map_or(SharedString::const_str("-"), |route| SharedString::from_shared(route.as_str().into()));
+    let status = status.as_str().to_owned();
+    histogram!("roster_http_request_seconds", "route" => route.clone()).record(took);
+    counter!("roster_http_requests_total", "route" => route, "method" => method, "status" => status)
+        .increment(1);
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod caller;
 mod coding;
 mod cursor;
 mod delivery;
-mod edge;
+pub(crate) mod edge;
 mod health;
 mod members;
 mod params;
@@ -54,7 +54,7 @@ pub struct Api {
 
 /// Every route of the public listener, with its layers.
 pub fn router(api: Api) -> Router {
-    edge::around(routes()).with_state(Arc::new(api))
+    edge::around(edge::Listener::Public, routes()).with_state(Arc::new(api))
 }
 
 fn routes() -> Router<Arc<Api>> {
@@ -70,7 +70,10 @@ fn routes() -> Router<Arc<Api>> {
 
 /// Refuses every other method of a route. The refusal is no part of the handler, so it comes before the
 /// handler's extractors, and with them the token, are looked at.
-fn only(allow: &'static str, methods: MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>> {
+pub(crate) fn only<S: Clone + Send + Sync + 'static>(
+    allow: &'static str,
+    methods: MethodRouter<S>,
+) -> MethodRouter<S> {
     methods.fallback(async move || {
         let problem = Problem::new(Code::MethodNotAllowed, format!("This route answers {allow}."));
         ([(ALLOW, allow)], problem).into_response()

@@ -1,6 +1,7 @@
 //! The only place that knows every part: opens, wires, serves, drains.
 
 mod claim;
+mod retention;
 pub mod server;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::clerk::backend_api::BackendApi;
 use crate::clerk::jwks::KeySet;
 use crate::clerk::session_token::Verifier;
 use crate::config::{Config, Database, KeySource};
+use crate::ops::Ops;
 use crate::reconcile::Reconciler;
 use crate::reconcile::hydrate::Hydrator;
 use crate::reconcile::read_through::ReadThrough;
@@ -32,6 +34,7 @@ pub use claim::{Claim, ClaimError};
 pub struct App {
     store: Store,
     router: axum::Router,
+    ops: axum::Router,
     claim: Option<Claim>,
     schedule: Option<Schedule>,
     stop: CancellationToken,
@@ -45,8 +48,12 @@ impl App {
             Database::Postgres(_) => None,
         };
         say_what_is_off(&config);
+        // Before anything happens that is counted.
+        let ops = Ops::start()?;
         let store = Store::open(&config.database).await.context("the database cannot be opened")?;
         let stop = CancellationToken::new();
+        let ops = ops.router(store.clone(), stop.clone()).await?;
+        retention::start(store.clone(), config.journal_days, stop.clone());
         let gate = Gate::default();
         let backend_api = backend_api(&config)?;
         let schedule = match &backend_api {
@@ -78,11 +85,19 @@ impl App {
             gate,
             read_through,
         });
-        Ok(Self { store, router, claim, schedule, stop })
+        Ok(Self { store, router, ops, claim, schedule, stop })
     }
 
-    /// Serves until `shutdown`, finishes what is under way, and closes the database.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    /// Serves the public and the operators' listener until `shutdown`, finishes what is under way, and closes
+    /// the database.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        ops: TcpListener,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let address = ops.local_addr().context("the operators' listener has no address")?;
+        info!(%address, "metrics are on the operators' listener");
         let address = listener.local_addr().context("the listener has no address")?;
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         // One signal stops the listener and the passes.
@@ -92,7 +107,10 @@ impl App {
             stop_passes.await;
             stop.cancel();
         });
-        let drained = server::serve(listener, self.router, shutdown).await;
+        let (drained, _) = tokio::join!(
+            server::serve(listener, self.router, shutdown.clone()),
+            server::serve(ops, self.ops, shutdown),
+        );
         self.stop.cancel();
         if let Some(schedule) = self.schedule {
             schedule.drain().await;
@@ -107,17 +125,24 @@ impl App {
     }
 }
 
-/// Runs the service on a listener until `shutdown`.
-pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    App::open(config).await?.serve(listener, shutdown).await
+/// Takes an address; the sentence of the error names the variable that chose it.
+pub async fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}: choose another address with {variable}"))
 }
 
-/// Runs the service beside the caller, for `roster dev` and for tests.
+/// Runs the service beside the caller, for tests; the operators' listener is where the configuration says.
 pub async fn start(config: Config, listener: TcpListener) -> anyhow::Result<Running> {
+    let ops = listen(config.ops_listen, "ROSTER_OPS_LISTEN").await?;
+    start_on(config, listener, ops).await
+}
+
+/// Runs the service beside the caller, on two listeners that are open already.
+pub async fn start_on(config: Config, listener: TcpListener, ops: TcpListener) -> anyhow::Result<Running> {
     let address = listener.local_addr().context("the listener has no address")?;
     let app = App::open(config).await?;
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(app.serve(listener, shutdown.clone()));
+    let task = tokio::spawn(app.serve(listener, ops, shutdown.clone()));
     Ok(Running { address, shutdown, task })
 }
 

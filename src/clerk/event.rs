@@ -43,6 +43,11 @@ const TYPES: [(&str, Kind); 13] = [
     ("session.created", Kind::SignIn),
 ];
 
+/// The names of the types that we take.
+pub fn types() -> [&'static str; TYPES.len()] {
+    TYPES.map(|(name, _)| name)
+}
+
 /// What a body turned out to be.
 #[derive(Debug)]
 pub enum Decoded {

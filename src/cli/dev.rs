@@ -52,12 +52,14 @@ pub struct Dev {
 impl Dev {
     /// Runs until SIGTERM or Ctrl-C.
     pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
-        let config = own_settings(flags)?;
+        let Settings { config, ops_listen_is_chosen } = own_settings(flags)?;
         telemetry::init(&config.log);
         let messages = self.messages()?;
         let shutdown = CancellationToken::new();
         serve::stop_on_signal(shutdown.clone())?;
-        let listener = listen(config.listen).await?;
+        let listener = listen(config.listen, "ROSTER_LISTEN", "127.0.0.1:8081").await?;
+        let ops = listen_for_operators(config.ops_listen, ops_listen_is_chosen).await?;
+        let ops_address = ops.local_addr().map_err(anyhow::Error::from)?;
         let address = listener.local_addr().map_err(anyhow::Error::from)?;
         let folder = Folder::open(self.reset).map_err(or_runs_already)?;
         let secret = folder.webhook_secret()?;
@@ -76,12 +78,18 @@ impl Dev {
             authorized_parties: vec![ORIGIN.to_owned()],
             ..config
         };
-        let running = app::start(config, listener).await.map_err(or_runs_already)?;
+        let running = app::start_on(config, listener, ops).await.map_err(or_runs_already)?;
         let sent = messages.iter().filter(|message| !self.is_lost(message)).cloned().collect::<Vec<_>>();
         let lost = messages.len() - sent.len();
         let filled = shutdown.run_until_cancelled(fill(address, &secret, &sent)).await;
         if let Some(tally) = filled.transpose()? {
-            let here = guide::Here { service: base_url(address), clerk: server.url(), folder: &folder, lost };
+            let here = guide::Here {
+                service: base_url(address),
+                ops: base_url(ops_address),
+                clerk: server.url(),
+                folder: &folder,
+                lost,
+            };
             let guide = guide::text(&here, &mut clerk.lock(), tally, clock::now_ms())?;
             // The service goes on when nobody reads (any more).
             let _ = std::io::stdout().write_all(guide.as_bytes());
@@ -113,8 +121,14 @@ fn percent(text: &str) -> Result<u8, String> {
     number.ok_or_else(|| "must be a number from 0 to 100, for example 20".to_owned())
 }
 
+/// What the demo heeds.
+struct Settings {
+    config: Config,
+    ops_listen_is_chosen: bool,
+}
+
 /// Addresses and logs are heeded; what is said about a real Clerk or a real database is not for the demo.
-fn own_settings(flags: &Flags) -> Result<Config, Failure> {
+fn own_settings(flags: &Flags) -> Result<Settings, Failure> {
     let heeded = [
         "ROSTER_LISTEN",
         "PORT",
@@ -124,22 +138,33 @@ fn own_settings(flags: &Flags) -> Result<Config, Failure> {
         "RUST_LOG",
         "ROSTER_LOG_FORMAT",
     ];
-    let mut config = config::values(flags).keep(&heeded).check()?;
+    let values = config::values(flags).keep(&heeded);
+    let ops_listen_is_chosen = values.is_set("ROSTER_OPS_LISTEN");
+    let mut config = values.check()?;
     // The lines to copy must not drown.
     config.log = config.log.or_warnings();
-    Ok(config)
+    Ok(Settings { config, ops_listen_is_chosen })
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn listen(address: SocketAddr, variable: &str, example: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Failure::Usage(format!(
-            "{address} is taken: choose another address with ROSTER_LISTEN, for example \
-             ROSTER_LISTEN=127.0.0.1:8081"
+            "{address} is taken: choose another address with {variable}, for example {variable}={example}"
         )),
         _ => Failure::Usage(format!(
-            "cannot listen on {address} ({error}): set ROSTER_LISTEN to an address of this machine"
+            "cannot listen on {address} ({error}): set {variable} to an address of this machine"
         )),
     })
+}
+
+/// Whoever tries the demo out has not asked for this listener, so its usual address being taken is no reason
+/// to decline: Prometheus itself listens there.
+async fn listen_for_operators(address: SocketAddr, is_chosen: bool) -> Result<TcpListener, Failure> {
+    if !is_chosen && let Ok(listener) = TcpListener::bind(address).await {
+        return Ok(listener);
+    }
+    let address = if is_chosen { address } else { SocketAddr::new(address.ip(), 0) };
+    listen(address, "ROSTER_OPS_LISTEN", "127.0.0.1:9091").await
 }
 
 /// The database of the demo cannot be chosen, so the usual advice would not help.

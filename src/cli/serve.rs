@@ -1,27 +1,43 @@
 //! `roster serve`
 
+use std::net::SocketAddr;
+
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::app::App;
+use crate::app::{self, App};
 use crate::config::{self, Flags};
 use crate::telemetry;
 
 /// Runs the service until SIGTERM or Ctrl-C.
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
-    let config = config::load(flags)?;
+    let values = config::values(flags);
+    let ops_is_chosen = values.is_set("ROSTER_OPS_LISTEN");
+    let config = values.check()?;
     telemetry::init(&config.log);
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let listen = config.listen;
-    // The database first: who may not have it must not take the address either.
+    let (public, ops) = (config.listen, config.ops_listen);
+    // The database first: who may not have it must not take the addresses either.
     let app = App::open(config).await?;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}: choose another address with ROSTER_LISTEN"))?;
-    Ok(app.serve(listener, shutdown).await?)
+    let listener = app::listen(public, "ROSTER_LISTEN").await?;
+    let ops =
+        if ops_is_chosen { app::listen(ops, "ROSTER_OPS_LISTEN").await? } else { usual_or_free(ops).await? };
+    Ok(app.serve(listener, ops, shutdown).await?)
+}
+
+/// The usual address, or a free port where it is taken: Prometheus itself listens there, and a service that
+/// nobody told where to show its metrics should not stay down for them.
+async fn usual_or_free(usual: SocketAddr) -> anyhow::Result<TcpListener> {
+    if let Ok(listener) = TcpListener::bind(usual).await {
+        return Ok(listener);
+    }
+    let listener = app::listen(SocketAddr::new(usual.ip(), 0), "ROSTER_OPS_LISTEN").await?;
+    let instead = listener.local_addr().context("the operators' listener has no address")?;
+    tracing::warn!(%usual, %instead, "the operators' usual address is taken: set ROSTER_OPS_LISTEN");
+    Ok(listener)
 }
 
 /// The first signal asks for an orderly end, the second one ends the process at once.

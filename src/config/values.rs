@@ -112,6 +112,11 @@ impl Values {
         self
     }
 
+    /// Whether somebody has chosen a value for a variable.
+    pub fn is_set(&self, variable: &str) -> bool {
+        self.set.contains_key(variable)
+    }
+
     /// The text of a variable, and the name of the layer that it came from.
     pub(super) fn get(&self, variable: &str) -> Option<(&str, &'static str)> {
         self.set.get(variable).map(|(text, layer)| (text.as_str(), *layer))

@@ -1,5 +1,7 @@
 //! Moments are Unix milliseconds (`i64`, names end in `_ms`) until they are shown.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat};
 
 /// 0001-01-01T00:00:00.000Z.
@@ -17,6 +19,11 @@ pub fn iso8601(at_ms: i64) -> String {
     DateTime::from_timestamp_millis(at_ms.clamp(MIN_MS, MAX_MS))
         .unwrap_or_default()
         .to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Milliseconds as seconds, the unit of metrics. What lies before zero counts as zero.
+pub fn seconds(ms: i64) -> f64 {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
 }
 
 #[cfg(test)]

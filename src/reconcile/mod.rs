@@ -15,11 +15,13 @@ mod pass;
 mod progress;
 pub mod read_through;
 mod recent;
+mod remove;
 pub mod report;
 mod run;
 pub mod schedule;
 mod walk;
 
 pub use pass::WalkError;
+pub use progress::last_success_ms;
 pub use report::{Drift, Entities, Kind, PassOutcome, Report};
 pub use run::{Ask, Finished, Glance, Reconciler};

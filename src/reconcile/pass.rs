@@ -1,6 +1,6 @@
 //! What every part of a pass needs: Clerk, the store, and one way to take what Clerk showed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -47,8 +47,6 @@ pub(super) struct Pass<'a> {
     pub(super) glance: &'a (dyn Fn(Glance) + Sync),
     pub(super) id: String,
     pub(super) progress: Progress,
-    /// How many objects Clerk says that it holds.
-    pub(super) totals: HashMap<Entity, u64>,
     /// What a dry run has seen: nothing else remembers it.
     pub(super) dry: Option<HashSet<(Entity, String)>>,
 }
@@ -64,28 +62,42 @@ impl Pass<'_> {
     }
 
     /// Takes a part of a list: counts how it differs, and puts right what does.
-    pub(super) async fn take(&mut self, entity: Entity, changes: Vec<Change>) -> Result<(), StoreError> {
+    pub(super) async fn take(&mut self, entity: Entity, mut changes: Vec<Change>) -> Result<(), StoreError> {
+        self.shown(entity, changes.iter().filter_map(diff::id));
+        if let Some(seen) = &mut self.dry {
+            // What a dry run has counted, a real one would have put right by now.
+            changes.retain(|change| diff::id(change).is_none_or(|id| seen.insert((entity, id.to_owned()))));
+        }
         let known = self.store.known(entity, changes.iter().filter_map(diff::id)).await?;
         let differences: Vec<_> = changes
             .iter()
             .map(|change| diff::difference(change, diff::id(change).and_then(|id| known.get(id))))
             .collect();
         let count = |wanted| differences.iter().filter(|found| **found == wanted).count() as u64;
-        let drift = self.progress.entities.of_mut(entity);
-        drift.seen += changes.len() as u64;
-        drift.missing += count(Difference::Missing);
-        drift.stale += count(Difference::Stale);
-        if let Some(seen) = &mut self.dry {
-            seen.extend(changes.iter().filter_map(diff::id).map(|id| (entity, id.to_owned())));
-        } else {
+        let (seen, missing, stale) =
+            (changes.len() as u64, count(Difference::Missing), count(Difference::Stale));
+        if self.dry.is_none() {
             let outcomes = self.apply(changes).await?;
             let repaired = differences.iter().zip(outcomes).filter(|(difference, outcome)| {
                 **difference != Difference::None && *outcome == Outcome::Applied
             });
-            self.progress.entities.of_mut(entity).repaired += repaired.count() as u64;
+            self.drift(entity).repaired += repaired.count() as u64;
         }
+        let drift = self.drift(entity);
+        drift.seen += seen;
+        drift.missing += missing;
+        drift.stale += stale;
         (self.glance)(self.glance());
         Ok(())
+    }
+
+    /// Notes that Clerk has shown these objects, so that nobody takes them for gone.
+    pub(super) fn shown<'a>(&mut self, entity: Entity, ids: impl Iterator<Item = &'a str>) {
+        let suspects = &mut self.progress.suspects;
+        if !suspects.is_empty() {
+            let ids: HashSet<&str> = ids.collect();
+            suspects.retain(|(of, row)| *of != entity || !ids.contains(row.id.as_str()));
+        }
     }
 
     /// Writes changes in bounded batches; waits while the store takes no more.
@@ -122,7 +134,7 @@ impl Pass<'_> {
         let seen = |entity| self.progress.entities.of(entity).seen;
         Glance {
             seen: Entity::ALL.into_iter().map(seen).sum(),
-            total: self.totals.values().sum(),
+            total: self.progress.totals.values().sum(),
             stage: self.progress.stage.name(),
         }
     }

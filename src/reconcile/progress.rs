@@ -1,10 +1,12 @@
 //! Where a pass stands, so that the next one can go on exactly there.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::domain::Entity;
-use crate::store::StoredPass;
+use crate::store::{Store, StoreError, StoredPass, Unseen};
 
 /// A pass, from its first page to its report. Kept after every page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,10 +15,19 @@ pub(super) struct Progress {
     /// By Clerk's clock. What was observed before this moment, the walk has not seen.
     pub(super) started_at_ms: i64,
     pub(super) finished_at_ms: i64,
+    /// By our own clock, for how long it can be resumed: Clerk's may show another time.
+    pub(super) opened_at_ms: i64,
     pub(super) stage: Stage,
     pub(super) entities: Entities,
     /// Entities whose lists Clerk does not give out: their absence means nothing.
     pub(super) off: Vec<Entity>,
+    /// Entities whose lists ended before their own count. Should the pass be resumed, they are walked again.
+    pub(super) short: Vec<Entity>,
+    /// How many objects Clerk says that it holds.
+    pub(super) totals: HashMap<Entity, u64>,
+    /// Rows that were observed in the very second in which the pass began, or later by some other clock, and
+    /// that the walk has not shown yet: their time does not tell that.
+    pub(super) suspects: Vec<(Entity, Unseen)>,
 }
 
 /// The part of a pass that is under way.
@@ -26,13 +37,22 @@ pub(super) enum Stage {
     /// Walking users, oldest first. `after` holds the last ids of the last page: Clerk may delete the very
     /// user that a cursor names.
     Users { after: Vec<String> },
-    /// Walking another entity, oldest first, from `offset`. `anchor` is the id that stood there: when
-    /// something else stands there now, a deletion has moved the list.
-    List { entity: Entity, offset: u64, anchor: Option<String> },
+    /// Walking another entity, oldest first, from `offset`. `anchor` is what stood before it: when something
+    /// else stands there now, a deletion has moved the list.
+    List { entity: Entity, offset: u64, anchor: Option<Anchor> },
     /// Looking for what is gone.
     Gone,
     /// Done.
     Done,
+}
+
+/// The last object of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Anchor {
+    pub(super) id: String,
+    /// The list is ordered by this; what is not younger than the anchor has been seen with it.
+    pub(super) created_at_ms: i64,
 }
 
 impl Progress {
@@ -41,9 +61,13 @@ impl Progress {
             kind,
             started_at_ms,
             finished_at_ms: started_at_ms,
+            opened_at_ms: started_at_ms,
             stage: Stage::Users { after: Vec::new() },
             entities: Entities::default(),
             off: Vec::new(),
+            short: Vec::new(),
+            totals: HashMap::new(),
+            suspects: Vec::new(),
         }
     }
 
@@ -56,6 +80,20 @@ impl Progress {
     pub(super) fn begin(&mut self, started_at_ms: i64) {
         self.started_at_ms = started_at_ms;
         self.finished_at_ms = started_at_ms;
+    }
+
+    /// Goes back to the first list of which Clerk did not show all: it may do so now.
+    pub(super) fn resume(&mut self) {
+        let lists = Entity::ALL.into_iter();
+        let mut again = lists.skip_while(|entity| !self.off.contains(entity) && !self.short.contains(entity));
+        let Some(first) = again.next() else { return };
+        for entity in std::iter::once(first).chain(again) {
+            self.entities.of_mut(entity).seen = 0;
+        }
+        self.stage =
+            if first == Entity::Users { Stage::Users { after: Vec::new() } } else { Self::list(first) };
+        self.off.clear();
+        self.short.clear();
     }
 
     /// The first page of an entity's list.
@@ -85,6 +123,15 @@ impl Progress {
             entities: self.entities,
         }
     }
+}
+
+/// When the last completed pass of either kind ended, whichever process ran it.
+pub async fn last_success_ms(store: &Store) -> Result<Option<i64>, StoreError> {
+    let last = store.last_completed_pass().await?;
+    Ok(last.map(|pass| {
+        let progress = serde_json::from_str::<Progress>(&pass.progress);
+        progress.map_or(pass.started_at_ms, |progress| progress.finished_at_ms)
+    }))
 }
 
 impl Stage {

@@ -1,11 +1,13 @@
 //! What changed since the last completed pass: the newest part of each list, and then the counts.
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::Stage;
+use super::walk::EMPTY_TRIES;
 use crate::clerk::backend_api::{ApiError, Order};
 use crate::domain::{Change, Entity};
+use crate::store::StoreError;
 
 /// How far a pass looks back beyond the start of the last one: clocks differ, and lists lag.
 const OVERLAP_MS: i64 = 5 * 60 * 1_000;
@@ -15,7 +17,7 @@ impl Pass<'_> {
     pub(super) async fn take_recent(&mut self, watermark_ms: i64) -> Result<(), WalkError> {
         let since_ms = watermark_ms.saturating_sub(OVERLAP_MS);
         for entity in Entity::ALL {
-            let mut offset = 0;
+            let (mut offset, mut empty) = (0, 0);
             loop {
                 let page = match self.list_page(entity, offset, Order::NewestFirst).await {
                     Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
@@ -26,14 +28,16 @@ impl Pass<'_> {
                     page => page?.value,
                 };
                 if let Some(total) = page.total_count {
-                    self.totals.insert(entity, total);
+                    self.progress.totals.insert(entity, total);
                 }
                 let received = page.received;
                 let reached = page.changes.iter().any(|change| moment(change) < since_ms);
                 let recent = page.changes.into_iter().filter(|change| moment(change) >= since_ms).collect();
                 self.take(entity, recent).await?;
                 offset += received as u64;
-                if reached || received < self.page_size as usize {
+                // A short page is not yet the last one.
+                empty = if received == 0 { empty + 1 } else { 0 };
+                if reached || offset >= self.total(entity) || empty >= EMPTY_TRIES {
                     break;
                 }
             }
@@ -42,15 +46,21 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Compares how much is known with how much Clerk says there is.
-    pub(super) async fn compare_counts(&mut self) -> Result<(), WalkError> {
+    /// Compares how much is known with how much Clerk says there is. The pass has done its work by now, so
+    /// whatever becomes of this does not change its outcome.
+    pub(super) async fn compare_counts(&mut self) -> Result<(), StoreError> {
         if self.dry.is_some() {
             return Ok(());
         }
-        let users = self.ask(self.api.users_count()).await?.value;
-        self.totals.insert(Entity::Users, users);
+        match self.ask(self.api.users_count()).await {
+            Ok(users) => _ = self.progress.totals.insert(Entity::Users, users.value),
+            Err(error) => {
+                debug!(error = &error as &dyn std::error::Error, "the counts cannot be compared");
+                return Ok(());
+            }
+        }
         for entity in Entity::ALL {
-            let Some(&total) = self.totals.get(&entity) else { continue };
+            let Some(&total) = self.progress.totals.get(&entity) else { continue };
             let here = self.store.count(entity).await?;
             if here != total && !self.progress.off.contains(&entity) {
                 warn!(
@@ -66,7 +76,7 @@ impl Pass<'_> {
 }
 
 /// What the list of an entity is ordered by: users by their last change, all others by when they were made.
-fn moment(change: &Change) -> i64 {
+pub(super) fn moment(change: &Change) -> i64 {
     match change {
         Change::User { user, .. } => user.version.updated_at_ms,
         Change::Organization(organization) => organization.content.created_at_ms,

@@ -1,17 +1,18 @@
 //! Runs one pass: takes the lease, goes on where the last one stopped, and writes the report.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::{Progress, Stage};
-use super::report::{Kind, PassOutcome, Report};
+use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE, Order};
 use crate::clock;
 use crate::domain::Entity;
@@ -106,25 +107,27 @@ impl Reconciler {
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Option<Finished>, StoreError> {
         if ask.dry_run {
-            return self.run_leased(ask, stop, glance).await.map(Some);
+            return self.run_leased(ask, stop, &CancellationToken::new(), glance).await.map(Some);
         }
-        if !self.renew().await? {
+        // Each run is a holder of its own, so that clones keep each other out as well.
+        let holder = Self { owner: format!("{} {}", self.owner, random_id()), ..self.clone() };
+        if !holder.renew().await? {
             return Ok(None);
         }
         let stop = stop.child_token();
         let lost = CancellationToken::new();
-        let heart = tokio::spawn(beat(self.clone(), stop.clone(), lost.clone()));
-        let finished = self.run_leased(ask, &stop, glance).await;
-        heart.abort();
-        if !lost.is_cancelled() {
-            self.store.release_lease(&self.owner).await?;
+        let mut heart = tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone()));
+        let finished = holder.run_leased(ask, &stop, &lost, glance).await;
+        if finished.is_err() {
+            count_run(ask.kind, PassOutcome::Failed);
         }
-        finished.map(|mut finished| {
-            if lost.is_cancelled() && matches!(finished.error, Some(WalkError::Stopped)) {
-                finished.error = Some(WalkError::LeaseLost);
-            }
-            Some(finished)
-        })
+        heart.abort();
+        // A renewal under way must not come after the release.
+        let _ = (&mut heart).await;
+        if !lost.is_cancelled() {
+            self.store.release_lease(&holder.owner).await?;
+        }
+        finished.map(Some)
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {
@@ -137,12 +140,15 @@ impl Reconciler {
         &self,
         ask: Ask,
         stop: &CancellationToken,
+        lost: &CancellationToken,
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Finished, StoreError> {
         let (id, progress) = match self.resumable(ask).await? {
             Some(resumed) => resumed,
             None => (random_id(), Progress::new(ask.kind, clock::now_ms())),
         };
+        // A resumed pass goes on with what it has found, which was counted when it stopped.
+        let found_before = progress.entities;
         let mut pass = Pass {
             store: &self.store,
             api: &self.api,
@@ -153,13 +159,15 @@ impl Reconciler {
             glance,
             id,
             progress,
-            totals: HashMap::new(),
             dry: ask.dry_run.then(HashSet::new),
         };
         let result = pass.go().await;
         let (outcome, error) = match result {
             Ok(false) => (PassOutcome::Completed, None),
             Ok(true) => (PassOutcome::Braked, None),
+            Err(WalkError::Stopped | WalkError::LeaseLost) if lost.is_cancelled() => {
+                (PassOutcome::Interrupted, Some(WalkError::LeaseLost))
+            }
             Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => {
                 (PassOutcome::Interrupted, Some(error))
             }
@@ -167,11 +175,16 @@ impl Reconciler {
         };
         pass.progress.finished_at_ms = clock::now_ms().max(pass.progress.started_at_ms);
         let report = pass.progress.report(outcome, ask.dry_run);
-        if !ask.dry_run {
+        // Whoever has the lease now may be far ahead with this very pass.
+        if !ask.dry_run && !lost.is_cancelled() {
             // A full pass that did not get to its end stays open, so that the next one goes on there.
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
             let closed = ended || ask.kind == Kind::Incremental;
             self.store.save_pass(&pass.progress.stored(&pass.id, closed.then_some(outcome))).await?;
+            count(&report, &found_before);
+        } else if lost.is_cancelled() {
+            // Its drift is counted by whoever goes on with it.
+            count_run(ask.kind, outcome);
         }
         log(&report, error.as_ref());
         Ok(Finished { report, error })
@@ -182,9 +195,11 @@ impl Reconciler {
             return Ok(None);
         }
         let Some(stored) = self.store.unfinished_pass(ask.kind.as_str()).await? else { return Ok(None) };
-        let fresh = clock::now_ms().saturating_sub(stored.started_at_ms) < RESUMABLE_MS;
+        let is_fresh =
+            |progress: &Progress| clock::now_ms().saturating_sub(progress.opened_at_ms) < RESUMABLE_MS;
         match serde_json::from_str::<Progress>(&stored.progress) {
-            Ok(progress) if fresh => {
+            Ok(mut progress) if is_fresh(&progress) => {
+                progress.resume();
                 info!(pass = stored.id, started_at = iso8601(stored.started_at_ms), "going on with a pass");
                 Ok(Some((stored.id, progress)))
             }
@@ -216,34 +231,34 @@ async fn beat(reconciler: Reconciler, stop: CancellationToken, lost: Cancellatio
 impl Pass<'_> {
     /// Goes from where the pass stands to its end. True when the brake refused something.
     async fn go(&mut self) -> Result<bool, WalkError> {
-        self.look_around().await?;
+        // A pass that is resumed has looked around.
+        if self.progress.is_new() {
+            self.look_around().await?;
+        }
         if self.progress.kind == Kind::Incremental {
             let last = self.store.last_completed_pass().await?;
             self.take_recent(last.map_or(i64::MIN, |last| last.started_at_ms)).await?;
             self.compare_counts().await?;
             return Ok(false);
         }
-        let mut braked = false;
         loop {
             match self.progress.stage.clone() {
                 Stage::Users { after } => self.walk_users(after).await?,
                 Stage::List { entity, offset, anchor } => self.walk_list(entity, offset, anchor).await?,
-                Stage::Gone => braked = self.remove_gone().await?,
+                Stage::Gone => self.remove_gone().await?,
                 Stage::Done => break,
             }
         }
         self.compare_counts().await?;
-        Ok(braked)
+        Ok(Entity::ALL.iter().any(|entity| self.progress.entities.of(*entity).refused > 0))
     }
 
     /// Asks how much there is, and what time it is at Clerk.
     async fn look_around(&mut self) -> Result<(), WalkError> {
         let users = self.ask(self.api.users_count()).await?;
-        if self.progress.is_new() {
-            self.progress.begin(users.observed_at_ms);
-            self.checkpoint().await?;
-        }
-        self.totals.insert(Entity::Users, users.value);
+        self.progress.begin(users.observed_at_ms);
+        self.progress.totals.insert(Entity::Users, users.value);
+        self.suspect().await?;
         let first = [
             (Entity::Organizations, self.ask(self.api.organizations_page(1, 0, Order::OldestFirst)).await),
             (Entity::Memberships, self.ask(self.api.memberships_page(1, 0, Order::OldestFirst)).await),
@@ -251,12 +266,36 @@ impl Pass<'_> {
         ];
         for (entity, page) in first {
             match page {
-                Ok(page) => _ = self.totals.insert(entity, page.value.total_count.unwrap_or(0)),
+                Ok(page) => {
+                    self.progress.totals.insert(entity, page.value.total_count.unwrap_or(0));
+                }
                 Err(WalkError::Clerk(ApiError::FeatureOff { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(self.checkpoint().await?)
+    }
+}
+
+fn count_run(kind: Kind, outcome: PassOutcome) {
+    let (kind, outcome) = (kind.as_str(), outcome.as_str());
+    counter!("roster_reconcile_runs_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+fn count(report: &Report, before: &Entities) {
+    count_run(report.kind, report.outcome);
+    for entity in Entity::ALL {
+        let (now, before) = (report.entities.of(entity), before.of(entity));
+        for (drift, now, before) in [
+            ("missing", now.missing, before.missing),
+            ("stale", now.stale, before.stale),
+            ("gone", now.gone, before.gone),
+            ("repaired", now.repaired, before.repaired),
+            ("refused", now.refused, before.refused),
+        ] {
+            counter!("roster_reconcile_drift_total", "entity" => entity.as_str(), "drift" => drift)
+                .increment(now.saturating_sub(before));
+        }
     }
 }
 

@@ -1,69 +1,99 @@
 //! Walks Clerk's lists from the oldest object to the newest, page by page.
+//!
+//! Lists move under a walk: what is made comes at the end, but what is deleted lets all that follows move up,
+//! and a page that was to come next begins too late. Each walk notices that, and goes back.
 
 use tracing::{debug, info, warn};
 
 use super::diff;
 use super::pass::{Pass, WalkError};
-use super::progress::{Progress, Stage};
+use super::progress::{Anchor, Progress, Stage};
+use super::recent::moment;
 use crate::clerk::backend_api::{ApiError, Fetched, Order, Page};
-use crate::domain::Entity;
+use crate::domain::{Entity, UserId};
 
 /// How often a list that ends before its own count is asked again for what should follow.
-const EMPTY_TRIES: u32 = 3;
+pub(super) const EMPTY_TRIES: u32 = 3;
 /// How often a walk goes back because something was deleted under it.
 const STEPS_BACK: u32 = 100;
-/// How many ids of a page are remembered as cursors.
+/// How often a walk of users begins again because everyone whom it remembers was deleted.
+const RESTARTS: u32 = 3;
+/// How many ids are remembered as cursors.
 const CURSORS: usize = 10;
 
 impl Pass<'_> {
     /// Walks users from the last cursor to the end.
     pub(super) async fn walk_users(&mut self, mut after: Vec<String>) -> Result<(), WalkError> {
-        let mut empty = 0;
+        let (mut empty, mut restarts) = (0, 0);
         loop {
-            let page =
-                match self.ask(self.api.users_page(self.page_size, after.last().map(String::as_str))).await {
-                    // The user that the cursor names is gone: go on after the one before it.
-                    Err(WalkError::Clerk(ApiError::Refused { .. })) if after.len() > 1 => {
-                        after.pop();
-                        continue;
-                    }
-                    page => page?.value,
-                };
+            let cursor = after.last().cloned();
+            let answer = self.ask(self.api.users_page(self.page_size, cursor.as_deref())).await;
+            let may_be_lost = match &answer {
+                Ok(page) => page.value.received == 0,
+                Err(error) => matches!(error, WalkError::Clerk(ApiError::Refused { .. })),
+            };
+            if may_be_lost
+                && restarts < RESTARTS
+                && let Some(cursor) = &cursor
+                && self.is_gone(cursor).await?
+            {
+                // The cursor leads nowhere: on from the one before it.
+                after.pop();
+                restarts += u32::from(after.is_empty());
+                continue;
+            }
+            let page = answer?.value;
             if page.received == 0 {
                 empty += 1;
-                if self.is_complete(Entity::Users) || empty >= EMPTY_TRIES {
+                let count = self.count_users().await?;
+                if self.progress.entities.users.seen >= count || empty >= EMPTY_TRIES {
                     break;
                 }
                 continue;
             }
             empty = 0;
-            let ids = page.changes.iter().filter_map(diff::id).map(str::to_owned);
-            let mut cursors: Vec<_> = ids.chain(page.last_id.clone()).collect();
-            cursors.dedup();
-            after = cursors.split_off(cursors.len().saturating_sub(CURSORS));
+            after.extend(page.changes.iter().filter_map(diff::id).map(str::to_owned));
+            after.extend(page.last_id.clone());
+            after.dedup();
+            after.drain(..after.len().saturating_sub(CURSORS));
             self.take_page(Entity::Users, page).await?;
             self.progress.stage = Stage::Users { after: after.clone() };
             self.checkpoint().await?;
         }
-        self.say_if_incomplete(Entity::Users);
-        self.progress.stage = Progress::list(Entity::Organizations);
-        self.checkpoint().await?;
-        Ok(())
+        self.go_on_with(Entity::Users, Progress::list(Entity::Organizations)).await
+    }
+
+    /// Whether Clerk says that there is no such user.
+    async fn is_gone(&self, id: &str) -> Result<bool, WalkError> {
+        let Ok(id) = UserId::parse(id) else { return Ok(false) };
+        match self.ask(self.api.user(&id)).await {
+            Ok(user) => Ok(user.value.is_none()),
+            // There, but not readable.
+            Err(WalkError::Clerk(ApiError::Garbage { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn count_users(&mut self) -> Result<u64, WalkError> {
+        let count = self.ask(self.api.users_count()).await?.value;
+        self.progress.totals.insert(Entity::Users, count);
+        Ok(count)
     }
 
     /// Walks the list of another entity from `offset` to the end.
     ///
-    /// Each page begins with the last object of the page before. When something else stands there, objects
-    /// were deleted and the rest moved up, so the walk goes back far enough to miss none of them.
+    /// Each page begins with the last object of the page before, the anchor. Where something younger stands
+    /// instead, objects were deleted and the rest moved up, so the walk goes back, further each time, until a
+    /// page begins with nothing younger than the anchor: then none is missed.
     pub(super) async fn walk_list(
         &mut self,
         entity: Entity,
-        mut offset: u64,
-        mut anchor: Option<String>,
+        offset: u64,
+        mut anchor: Option<Anchor>,
     ) -> Result<(), WalkError> {
-        let (mut empty, mut steps_back) = (0, 0);
+        let (mut empty, mut steps_back, mut stride) = (0, 0, u64::from(self.page_size));
+        let mut from = offset.saturating_sub(u64::from(anchor.is_some()));
         loop {
-            let from = if anchor.is_some() { offset.saturating_sub(1) } else { offset };
             let mut page = match self.list_page(entity, from, Order::OldestFirst).await {
                 Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
                     info!(
@@ -76,48 +106,58 @@ impl Pass<'_> {
                 page => page?.value,
             };
             let total = page.total_count.unwrap_or(0);
-            self.totals.insert(entity, total);
-            let first = page.changes.first().and_then(diff::id);
-            let moved = anchor.is_some() && (page.received == 0 || first != anchor.as_deref());
-            if moved && total <= offset.saturating_sub(1) && page.received == 0 && total == 0 {
-                break;
-            }
-            if moved && steps_back < STEPS_BACK && (page.received > 0 || total < offset) {
-                debug!(entity = entity.as_str(), offset, "the list moved under the walk; going back");
+            self.progress.totals.insert(entity, total);
+            let is_past = match &anchor {
+                Some(_) if page.received == 0 => from >= total,
+                Some(anchor) => is_past(&page, anchor),
+                None => false,
+            };
+            if is_past && from > 0 && steps_back < STEPS_BACK {
+                debug!(entity = entity.as_str(), from, "the list moved under the walk; going back");
                 steps_back += 1;
-                offset = offset.min(total).saturating_sub(2 * u64::from(self.page_size));
-                anchor = None;
+                from = from.min(total).saturating_sub(stride);
+                stride *= 2;
                 continue;
             }
-            if anchor.is_some() && !moved {
-                page.changes.remove(0);
-                page.received -= 1;
-            }
+            stride = u64::from(self.page_size);
             if page.received == 0 {
                 empty += 1;
-                if offset >= total || empty >= EMPTY_TRIES {
+                if from >= total || empty >= EMPTY_TRIES {
                     break;
                 }
                 continue;
             }
             empty = 0;
-            offset += page.received as u64;
-            anchor = page.last_id.clone();
+            // Whatever more than a page there is has been shown twice.
+            let offset = from + (page.received as u64).min(u64::from(self.page_size));
+            if anchor.as_ref().is_some_and(|anchor| is_first(&page, anchor)) {
+                page.leave_out_first();
+            }
+            let is_all = page.received == 0;
+            let youngest = page.changes.last().map(moment);
+            let next = page.last_id.clone().map(|id| Anchor {
+                id,
+                // Of an object that cannot be read, at least so much is known.
+                created_at_ms: youngest
+                    .or(anchor.as_ref().map(|anchor| anchor.created_at_ms))
+                    .unwrap_or(i64::MIN),
+            });
             self.take_page(entity, page).await?;
+            // Whoever answers with the anchor alone would do so for ever.
+            anchor = next.filter(|_| !is_all);
             self.progress.stage = Stage::List { entity, offset, anchor: anchor.clone() };
             self.checkpoint().await?;
             if offset >= total {
                 break;
             }
+            from = offset.saturating_sub(u64::from(anchor.is_some()));
         }
-        self.say_if_incomplete(entity);
-        self.progress.stage = match entity {
+        let next = match entity {
             Entity::Users | Entity::Organizations => Progress::list(Entity::Memberships),
             Entity::Memberships => Progress::list(Entity::Invitations),
             Entity::Invitations => Stage::Gone,
         };
-        self.checkpoint().await?;
-        Ok(())
+        self.go_on_with(entity, next).await
     }
 
     /// A part of one of the three lists that are paged by offset.
@@ -137,6 +177,7 @@ impl Pass<'_> {
     }
 
     async fn take_page(&mut self, entity: Entity, page: Page) -> Result<(), WalkError> {
+        self.shown(entity, page.unusable_ids.iter().map(String::as_str));
         if let Some(seen) = &mut self.dry {
             seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
         }
@@ -144,18 +185,33 @@ impl Pass<'_> {
         Ok(self.take(entity, page.changes).await?)
     }
 
-    fn is_complete(&self, entity: Entity) -> bool {
-        self.progress.entities.of(entity).seen >= self.totals.get(&entity).copied().unwrap_or(0)
+    /// How many objects of an entity Clerk says that it holds.
+    pub(super) fn total(&self, entity: Entity) -> u64 {
+        self.progress.totals.get(&entity).copied().unwrap_or(0)
     }
 
-    fn say_if_incomplete(&self, entity: Entity) {
-        if !self.is_complete(entity) && !self.progress.off.contains(&entity) {
+    async fn go_on_with(&mut self, entity: Entity, next: Stage) -> Result<(), WalkError> {
+        let seen = self.progress.entities.of(entity).seen;
+        if seen < self.total(entity) && !self.progress.off.contains(&entity) {
+            self.progress.short.push(entity);
             warn!(
                 entity = entity.as_str(),
-                seen = self.progress.entities.of(entity).seen,
-                total = self.totals.get(&entity).copied().unwrap_or(0),
+                seen,
+                total = self.total(entity),
                 "Clerk showed fewer objects than it counts; what it did not show is not taken for gone"
             );
         }
+        self.progress.stage = next;
+        Ok(self.checkpoint().await?)
     }
+}
+
+fn is_first(page: &Page, anchor: &Anchor) -> bool {
+    page.first_id.as_deref() == Some(anchor.id.as_str())
+}
+
+/// Whether something may have come between the anchor and the first object of a page.
+fn is_past(page: &Page, anchor: &Anchor) -> bool {
+    let first = page.changes.first().map_or(i64::MAX, moment);
+    !is_first(page, anchor) && first >= anchor.created_at_ms
 }

@@ -65,12 +65,16 @@ impl Work {
     }
 }
 
-/// Writes a batch within the caller's transaction. Answers, for each piece of work, the outcome of a
-/// delivery, or one outcome for each change of a pass.
-pub(super) async fn batch(
-    db: &mut SqliteConnection,
-    work: Vec<Work>,
-) -> Result<Vec<Vec<Outcome>>, StoreError> {
+/// What a batch came to.
+pub(super) struct Written {
+    /// For each piece of work the outcome of a delivery, or one outcome for each change of a pass.
+    pub(super) outcomes: Vec<Vec<Outcome>>,
+    /// Whether personal data was blanked.
+    pub(super) erased: bool,
+}
+
+/// Writes a batch within the caller's transaction.
+pub(super) async fn batch(db: &mut SqliteConnection, work: Vec<Work>) -> Result<Written, StoreError> {
     let mut settled = journal::settled(db, work.iter().filter_map(Work::delivery)).await?;
     let mut model = Model::load(db, &work).await?;
     let mut entries = Vec::with_capacity(work.len());
@@ -88,10 +92,11 @@ pub(super) async fn batch(
                 outcomes.push(vec![outcome]);
             }
             Work::DeadLetter { delivery, error } => {
-                if !settled.contains(&delivery.message_id) {
+                let again = settled.contains(&delivery.message_id);
+                if !again {
                     entries.push(Entry { delivery, outcome: journal::DEAD, error: Some(error) });
                 }
-                outcomes.push(Vec::new());
+                outcomes.push(Vec::from_iter(again.then_some(Outcome::Duplicate)));
             }
             Work::Pass { changes } => {
                 outcomes.push(changes.into_iter().map(|change| outcome(model.merge(change))).collect());
@@ -100,8 +105,9 @@ pub(super) async fn batch(
     }
     model.save(db).await?;
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
-    journal::erase(db, &model.erased_users()).await?;
-    Ok(outcomes)
+    let erased = model.erased_users();
+    journal::erase(db, &erased).await?;
+    Ok(Written { outcomes, erased: !erased.is_empty() })
 }
 
 fn outcome(effect: Effect) -> Outcome {

@@ -28,6 +28,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "read model", include_str!("../../migrations/sqlite/0001_read_model.sql")),
         migration(2, "reconcile", include_str!("../../migrations/sqlite/0002_reconcile.sql")),
+        migration(3, "dead letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
     ])
 }
 
@@ -67,6 +68,14 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 /// A connection for the one writer.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     options(path).connect().await
+}
+
+/// A connection that waits for others no longer than `patience`.
+pub(super) async fn connect_patiently(
+    path: &Path,
+    patience: Duration,
+) -> Result<SqliteConnection, sqlx::Error> {
+    options(path).busy_timeout(patience).connect().await
 }
 
 /// The readers' pool.

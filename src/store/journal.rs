@@ -143,3 +143,25 @@ pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) 
 pub(super) async fn as_of_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
     Ok(sqlx::query_scalar("SELECT MAX(at_ms) FROM progress").fetch_one(readers).await?)
 }
+
+/// When the newest event came in.
+pub(super) async fn last_arrival_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(readers).await?)
+}
+
+/// The outcome is spelled out, because a partial index serves only what provably lies within it.
+const DEAD_LETTERS: &str = "SELECT COUNT(*) FROM events WHERE outcome = 'dead'";
+
+/// How many events could not be used.
+pub(super) async fn dead_letters(readers: &SqlitePool) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar(DEAD_LETTERS).fetch_one(readers).await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+const FORGET: &str = "DELETE FROM events WHERE message_id IN
+    (SELECT e.message_id FROM events e WHERE e.received_at_ms < $1 ORDER BY e.received_at_ms LIMIT $2)";
+
+/// Forgets events that came in before a moment, at most `limit` of them. Answers how many it forgot.
+pub(super) async fn forget(db: &SqlitePool, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+    Ok(sqlx::query(FORGET).bind(before_ms).bind(limit).execute(db).await?.rows_affected())
+}

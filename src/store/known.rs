@@ -2,7 +2,9 @@
 //! walk has not seen.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqlitePool;
 
 use super::error::StoreError;
@@ -72,16 +74,16 @@ pub(super) async fn of(
     Ok(known.collect())
 }
 
-/// An object that stands here, and that nothing has shown since a moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An object that stands here, and that Clerk may not have any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
     /// Its id.
     pub id: String,
     /// Where a membership or an invitation belongs.
     pub organization_id: Option<String>,
-    /// Whose membership it is.
+    /// Whose membership it is, or who accepted the invitation.
     pub user_id: Option<String>,
-    /// When a membership was made.
+    /// When it was made.
     pub created_at_ms: i64,
 }
 
@@ -96,16 +98,16 @@ macro_rules! unseen {
             $table,
             " x WHERE x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL ",
             $stands,
-            " AND x.observed_at_ms < $1 AND x.id > $2 ORDER BY x.id LIMIT $3"
+            " AND x.observed_at_ms >= $1 AND x.observed_at_ms < $2 AND x.id > $3 ORDER BY x.id LIMIT $4"
         )
     };
 }
 
-/// Objects that stand and were last observed before a moment, by id, after `after`.
+/// Objects that stand and were last observed in a range of time, by id, after `after`.
 pub(super) async fn unseen(
     readers: &SqlitePool,
     entity: Entity,
-    before_ms: i64,
+    observed_ms: Range<i64>,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Unseen>, StoreError> {
@@ -115,8 +117,8 @@ pub(super) async fn unseen(
         Entity::Memberships => unseen!("memberships", "x.organization_id, x.user_id", "AND x.fallen = 0"),
         Entity::Invitations => unseen!("invitations", "x.organization_id, x.user_id", "AND x.fallen = 0"),
     };
-    let rows: Vec<UnseenRow> =
-        sqlx::query_as(statement).bind(before_ms).bind(after).bind(limit).fetch_all(readers).await?;
+    let bound = sqlx::query_as(statement).bind(observed_ms.start).bind(observed_ms.end);
+    let rows: Vec<UnseenRow> = bound.bind(after).bind(limit).fetch_all(readers).await?;
     let unseen = |(id, organization_id, user_id, created_at_ms)| Unseen {
         id,
         organization_id,

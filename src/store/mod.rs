@@ -11,11 +11,13 @@ mod known;
 mod members;
 mod passes;
 mod project;
+mod scrub;
 mod standing;
 mod states;
 mod writer;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +35,9 @@ pub use journal::Delivery;
 pub use known::{Known, Unseen};
 pub use passes::StoredPass;
 use writer::Job;
+
+/// How many events one statement forgets.
+const FORGOTTEN_AT_ONCE: i64 = 500;
 
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
@@ -57,7 +62,8 @@ impl Store {
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
         backend::prepare(path).await?;
         let closing = CancellationToken::new();
-        let (queue, writer) = writer::start(path.to_owned(), closing.clone());
+        let erased = scrub::start(path.to_owned(), closing.clone());
+        let (queue, writer) = writer::start(path.to_owned(), erased, closing.clone());
         Ok(Self {
             readers: backend::readers(path),
             bookkeeping: backend::bookkeeping(path),
@@ -76,9 +82,9 @@ impl Store {
     }
 
     /// Keeps a delivery that could not be used as a dead letter, and why. The same message is tried again
-    /// when it comes again.
-    pub async fn bury(&self, delivery: Delivery, error: String) -> Result<(), StoreError> {
-        self.write(Work::DeadLetter { delivery, error }).await.map(drop)
+    /// when it comes again. `Some` when the message was applied, or stale, before: then nothing is kept.
+    pub async fn bury(&self, delivery: Delivery, error: String) -> Result<Option<Outcome>, StoreError> {
+        Ok(self.write(Work::DeadLetter { delivery, error }).await?.first().copied())
     }
 
     /// Applies what a pass found; one outcome for each change.
@@ -111,10 +117,34 @@ impl Store {
         standing::of(&self.readers, organization, user).await
     }
 
+    /// Forgets the events of the journal that came in before a moment, in small steps, so that no delivery waits
+    /// long. Answers how many there were. Their message ids are forgotten with them, which does no harm:
+    /// versions decide.
+    pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let some = journal::forget(&self.bookkeeping, before_ms, FORGOTTEN_AT_ONCE).await?;
+            forgotten += some;
+            if some == 0 {
+                return Ok(forgotten);
+            }
+        }
+    }
+
     /// The moment up to which the copy is known to be Clerk's truth, in Unix milliseconds; `None` before the first
     /// event and the first completed pass.
     pub async fn as_of_ms(&self) -> Result<Option<i64>, StoreError> {
         journal::as_of_ms(&self.readers).await
+    }
+
+    /// When the newest event of the journal came in, in Unix milliseconds.
+    pub async fn last_arrival_ms(&self) -> Result<Option<i64>, StoreError> {
+        journal::last_arrival_ms(&self.readers).await
+    }
+
+    /// How many events of the journal could not be used.
+    pub async fn dead_letters(&self) -> Result<u64, StoreError> {
+        journal::dead_letters(&self.readers).await
     }
 
     /// What is known of these objects. One that is missing in the answer is not known.
@@ -126,15 +156,15 @@ impl Store {
         known::of(&self.readers, entity, ids).await
     }
 
-    /// At most `limit` objects that stand and were last observed before a moment, by id, after `after`.
+    /// At most `limit` objects that stand and were last observed in a range of time, by id, after `after`.
     pub async fn unseen(
         &self,
         entity: Entity,
-        before_ms: i64,
+        observed_ms: Range<i64>,
         after: &str,
         limit: i64,
     ) -> Result<Vec<Unseen>, StoreError> {
-        known::unseen(&self.readers, entity, before_ms, after, limit).await
+        known::unseen(&self.readers, entity, observed_ms, after, limit).await
     }
 
     /// How many objects stand.

@@ -102,10 +102,10 @@ const LIST: &str = "INSERT INTO members
         AND m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
         SELECT 1 FROM memberships newer
         WHERE newer.organization_id = m.organization_id AND newer.user_id = m.user_id
-            AND newer.deleted_at_ms IS NULL AND newer.fallen = 0
             AND (newer.created_at_ms, newer.id) > (m.created_at_ms, m.id))";
 
-/// Lists these places anew: the newest membership that stands, once its user is known.
+/// Lists these places anew: the newest membership, if it stands, once its user is known. Clerk has one membership
+/// of a user in an organization at a time, so a newer one that has ended proves that the older one has too.
 pub(super) async fn list(
     db: &mut SqliteConnection,
     places: &BTreeSet<Place>,

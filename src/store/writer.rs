@@ -4,16 +4,17 @@
 //! and a lone delivery waits for nothing. The queue is bounded: past it the caller is told to come again,
 //! before memory grows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use sqlx::Connection as _;
 use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{self, Work};
+use super::apply::{self, Work, Written};
 use super::backend;
 use super::error::StoreError;
 use crate::domain::Outcome;
@@ -35,61 +36,97 @@ pub(super) struct Job {
 
 type Answer = Result<Vec<Outcome>, StoreError>;
 
-/// Starts the writer. Told to close, it takes no more, finishes what waits, and ends.
-pub(super) fn start(path: PathBuf, closing: CancellationToken) -> (mpsc::Sender<Job>, JoinHandle<()>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (sender, tokio::spawn(run(path, receiver, closing)))
+/// Starts the writer. Told to close, it takes no more, finishes what waits, and ends. `erased` hears of every
+/// erasure.
+pub(super) fn start(
+    path: PathBuf,
+    erased: Arc<Notify>,
+    closing: CancellationToken,
+) -> (mpsc::Sender<Job>, JoinHandle<()>) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let writer = Writer { path, connection: None, erased };
+    (sender, tokio::spawn(writer.run(queue, closing)))
 }
 
-async fn run(path: PathBuf, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
-    let mut connection: Option<SqliteConnection> = None;
-    let mut jobs = Vec::with_capacity(BATCH);
-    loop {
-        let taken = tokio::select! {
-            biased;
-            taken = queue.recv_many(&mut jobs, BATCH) => taken,
-            () = closing.cancelled(), if !queue.is_closed() => {
-                queue.close();
-                continue;
+struct Writer {
+    path: PathBuf,
+    connection: Option<SqliteConnection>,
+    erased: Arc<Notify>,
+}
+
+impl Writer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = queue.recv_many(&mut jobs, BATCH) => taken,
+                () = closing.cancelled(), if !queue.is_closed() => {
+                    queue.close();
+                    continue;
+                }
+            };
+            if taken == 0 {
+                break;
             }
+            for (job, answer) in self.write_all(std::mem::take(&mut jobs)).await {
+                // A caller that has gone away does not undo what is written.
+                let _ = job.reply.send(answer);
+            }
+        }
+        if let Some(connection) = self.connection
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed cleanly");
+        }
+    }
+
+    /// Writes a batch. When it fails as a whole, each piece of work is tried alone, so that one that the
+    /// database does not take never fails its neighbours.
+    async fn write_all(&mut self, jobs: Vec<Job>) -> Vec<(Job, Answer)> {
+        let work = jobs.iter().map(|job| job.work.clone()).collect();
+        match self.write(work).await {
+            Ok(outcomes) => jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect(),
+            Err(error) if jobs.len() == 1 || is_outage(&error) => {
+                let failed = |job| (job, Err(error.clone()));
+                jobs.into_iter().map(failed).collect()
+            }
+            Err(_) => {
+                let mut answers = Vec::with_capacity(jobs.len());
+                for job in jobs {
+                    let answer = self.write(vec![job.work.clone()]).await;
+                    answers.push((job, answer.map(|outcomes| outcomes.into_iter().flatten().collect())));
+                }
+                answers
+            }
+        }
+    }
+
+    /// Writes a batch in one transaction.
+    async fn write(&mut self, work: Vec<Work>) -> Result<Vec<Vec<Outcome>>, StoreError> {
+        let waiting = work.len();
+        let written = self.transact(work).await;
+        if let Err(error) = &written {
+            tracing::error!(error = error as &dyn std::error::Error, waiting, "nothing was written");
+            // Whatever broke the connection, the next batch starts from a new one.
+            self.connection = None;
+        }
+        let written = written?;
+        if written.erased {
+            self.erased.notify_one();
+        }
+        Ok(written.outcomes)
+    }
+
+    async fn transact(&mut self, work: Vec<Work>) -> Result<Written, StoreError> {
+        let connection = match &mut self.connection {
+            Some(open) => open,
+            none => none.insert(backend::connect(&self.path).await?),
         };
-        if taken == 0 {
-            break;
-        }
-        for (job, answer) in write_all(&path, &mut connection, std::mem::take(&mut jobs)).await {
-            // A caller that has gone away does not undo what is written.
-            let _ = job.reply.send(answer);
-        }
-    }
-    if let Some(connection) = connection
-        && let Err(error) = connection.close().await
-    {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed cleanly");
-    }
-}
-
-/// Writes a batch. When it fails as a whole, each piece of work is tried alone, so that one that the database
-/// does not take never fails its neighbours.
-async fn write_all(
-    path: &Path,
-    connection: &mut Option<SqliteConnection>,
-    jobs: Vec<Job>,
-) -> Vec<(Job, Answer)> {
-    let work = jobs.iter().map(|job| job.work.clone()).collect();
-    match write(path, connection, work).await {
-        Ok(outcomes) => jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect(),
-        Err(error) if jobs.len() == 1 || is_outage(&error) => {
-            let failed = |job| (job, Err(error.clone()));
-            jobs.into_iter().map(failed).collect()
-        }
-        Err(_) => {
-            let mut answers = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                let answer = write(path, connection, vec![job.work.clone()]).await;
-                answers.push((job, answer.map(|outcomes| outcomes.into_iter().flatten().collect())));
-            }
-            answers
-        }
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let written = apply::batch(&mut transaction, work).await?;
+        transaction.commit().await?;
+        Ok(written)
     }
 }
 
@@ -104,30 +141,4 @@ fn is_outage(error: &StoreError) -> bool {
         StoreError::Foreign(_) => false,
         _ => true,
     }
-}
-
-/// Writes a batch in one transaction.
-async fn write(
-    path: &Path,
-    connection: &mut Option<SqliteConnection>,
-    work: Vec<Work>,
-) -> Result<Vec<Vec<Outcome>>, StoreError> {
-    let waiting = work.len();
-    let written = async {
-        let open = match connection {
-            Some(open) => open,
-            None => connection.insert(backend::connect(path).await?),
-        };
-        let mut transaction = open.begin_with("BEGIN IMMEDIATE").await?;
-        let outcomes = apply::batch(&mut transaction, work).await?;
-        transaction.commit().await?;
-        Ok(outcomes)
-    }
-    .await;
-    if let Err(error) = &written {
-        tracing::error!(error = error as &dyn std::error::Error, waiting, "nothing was written");
-        // Whatever broke the connection, the next batch starts from a new one.
-        *connection = None;
-    }
-    written
 }

@@ -4,7 +4,9 @@
 //! the event is durable, or when it is none of ours, and never else.
 
 mod receive;
+mod tally;
 mod verify;
 
 pub use receive::{ReceiveError, Receiver};
+pub use tally::count_rejected;
 pub use verify::Refused;

@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use secrecy::SecretString;
 
+use super::tally::Tally;
 use super::verify::{Refused, Secrets};
 use crate::clerk::event::{self, Decoded, Reason, Subject};
 use crate::clock;
@@ -53,14 +54,29 @@ impl Receiver {
 
     /// Takes one delivery; the answer comes when its effect is durable. The caller has bounded the body.
     pub async fn receive(&self, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, ReceiveError> {
+        let mut tally = Tally::start();
+        let answer = self.take(headers, body, &mut tally).await;
+        tally.end(&answer);
+        answer
+    }
+
+    async fn take(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        tally: &mut Tally,
+    ) -> Result<Outcome, ReceiveError> {
         if self.secrets.is_empty() {
             return Err(ReceiveError::NoSecret);
         }
         let signed = self.secrets.verify(headers, body).map_err(ReceiveError::Signature)?;
+        Tally::is_genuine(clock::now_ms());
         let message_id = signed.message_id;
         match event::decode(body, signed.attempted_at_ms, self.instance_id.as_deref()) {
             Ok(Decoded::Event(event)) => {
                 let event_type = event.subject.event_type;
+                let occurred_at_ms = event.subject.occurred_at_ms;
+                tally.is_of(event_type);
                 let member = match &event.change {
                     Change::Membership(membership) => Some(membership.content.user_id.clone()),
                     _ => None,
@@ -70,6 +86,9 @@ impl Receiver {
                 if let (Some(hydrator), Some(user_id)) = (&self.hydrator, member) {
                     hydrator.note(user_id);
                 }
+                if outcome == Outcome::Applied {
+                    Tally::has_applied(occurred_at_ms, clock::now_ms());
+                }
                 tracing::info!(message_id, event_type, outcome = outcome.as_str(), "delivery");
                 Ok(outcome)
             }
@@ -78,6 +97,7 @@ impl Receiver {
                 Ok(Outcome::Ignored)
             }
             Ok(Decoded::OtherInstance(event_type)) => {
+                tally.is_of(event_type);
                 tracing::info!(message_id, event_type, "an event of another instance");
                 Ok(Outcome::Ignored)
             }
@@ -85,7 +105,11 @@ impl Receiver {
                 let event_type = unusable.subject.as_ref().map_or("other", |subject| subject.event_type);
                 tracing::warn!(message_id, event_type, "a delivery cannot be used");
                 if let Some(subject) = unusable.subject {
-                    self.store.bury(delivery(message_id, *subject), unusable.reason.to_string()).await?;
+                    tally.is_of(subject.event_type);
+                    let letter = delivery(message_id, *subject);
+                    if let Some(outcome) = self.store.bury(letter, unusable.reason.to_string()).await? {
+                        return Ok(outcome);
+                    }
                 }
                 Err(ReceiveError::Unusable(unusable.reason))
             }

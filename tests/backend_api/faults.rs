@@ -152,7 +152,7 @@ async fn a_pause_that_is_too_long_is_an_answer_and_is_kept_to() {
     for _ in 0..3 {
         let refused = site.api.users_count().await;
         let Err(ApiError::RateLimited { retry_after: Some(wait) }) = refused else { panic!("{refused:?}") };
-        assert!(wait > Duration::from_secs(890) && wait <= Duration::from_secs(900), "{wait:?}");
+        assert!(wait > Duration::from_secs(890) && wait <= Duration::from_mins(15), "{wait:?}");
     }
     assert_eq!(site.controls().asked(), 1);
 }

@@ -1,8 +1,6 @@
 //! What is asked of Clerk's Backend API, what comes of its faults, and whether the simulated one keeps to the
 //! published schema.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a failed test")]
-
 mod calls;
 mod faults;
 mod openapi;

@@ -66,7 +66,7 @@ async fn orders_turn_around_and_the_cursor_follows_them() {
 #[tokio::test]
 async fn what_clerk_refuses_is_refused() {
     let site = Site::with_users(1).await;
-    let many = (0..101).map(|number| format!("&user_id=user_{number}")).collect::<String>();
+    let many = "&user_id=user_1".repeat(101);
     for (path, status, code) in [
         ("/users?limit=0", 422, "form_param_value_invalid"),
         ("/users?limit=many", 422, "form_param_value_invalid"),

@@ -1,10 +1,10 @@
-//! A small validator for the schemas of an OpenAPI 3.0 file: as much of it as Clerk's uses. What it does not know
+//! A small validator for the schemas of an `OpenAPI` 3.0 file: as much of it as Clerk's uses. What it does not know
 //! it refuses, so that it cannot pass over a rule.
 
 use serde_json::{Map, Value};
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// An OpenAPI document.
+/// An `OpenAPI` document.
 pub(super) struct Document(Value);
 
 impl Document {
@@ -46,48 +46,9 @@ impl Document {
         if value.is_null() && schema.get("nullable") == Some(&Value::Bool(true)) {
             return;
         }
-        let mut wrong = |what: String| problems.push(format!("{place}: {what}"));
         for (rule, wanted) in schema {
-            match rule.as_str() {
-                "type" if !is_of_type(value, wanted.as_str().unwrap()) => {
-                    wrong(format!("not a {wanted}: {value}"))
-                }
-                "enum" if !wanted.as_array().unwrap().contains(value) => {
-                    wrong(format!("{value} is none of {wanted}"))
-                }
-                "required" => {
-                    for name in wanted.as_array().unwrap() {
-                        if value.is_object() && value.get(name.as_str().unwrap()).is_none() {
-                            wrong(format!("{name} is missing"));
-                        }
-                    }
-                }
-                "additionalProperties" if *wanted == Value::Bool(false) => {
-                    let known = schema.get("properties").and_then(Value::as_object);
-                    for name in value.as_object().into_iter().flat_map(Map::keys) {
-                        if !known.is_some_and(|known| known.contains_key(name)) {
-                            wrong(format!("{name} is not in the schema"));
-                        }
-                    }
-                }
-                "minimum" if value.is_number() && value.as_f64() < wanted.as_f64() => {
-                    wrong(format!("{value} is below {wanted}"))
-                }
-                "type"
-                | "enum"
-                | "additionalProperties"
-                | "minimum"
-                | "properties"
-                | "items"
-                | "allOf"
-                | "anyOf"
-                | "oneOf" => {}
-                // What they say is for people, or said of a format that is not checked.
-                "description" | "example" | "format" | "nullable" | "deprecated" | "default" | "title"
-                | "discriminator" => {}
-                extension if extension.starts_with("x-") => {}
-                other => panic!("{place}: the rule {other} is not known here"),
-            }
+            let broken = broken(rule, wanted, schema, value);
+            problems.extend(broken.into_iter().map(|what| format!("{place}: {what}")));
         }
         if let (Some(properties), Some(object)) = (schema.get("properties"), value.as_object()) {
             for (name, inner) in object {
@@ -109,6 +70,36 @@ impl Document {
                 problems.push(format!("{place}: fits none of the choices"));
             }
         }
+    }
+}
+
+/// What a value breaks of one rule, as far as the rule is about itself and not about what it holds.
+fn broken(rule: &str, wanted: &Value, schema: &Map<String, Value>, value: &Value) -> Vec<String> {
+    let unless = |right: bool, what: String| if right { Vec::new() } else { vec![what] };
+    match rule {
+        "type" => unless(is_of_type(value, wanted.as_str().unwrap()), format!("not a {wanted}: {value}")),
+        "enum" => unless(wanted.as_array().unwrap().contains(value), format!("{value} is none of {wanted}")),
+        "minimum" => {
+            let right = !value.is_number() || value.as_f64() >= wanted.as_f64();
+            unless(right, format!("{value} is below {wanted}"))
+        }
+        "required" => {
+            let names = wanted.as_array().unwrap().iter().filter_map(Value::as_str);
+            let missing = names.filter(|name| value.is_object() && value.get(name).is_none());
+            missing.map(|name| format!("{name} is missing")).collect()
+        }
+        "additionalProperties" if *wanted == Value::Bool(false) => {
+            let known = schema.get("properties").and_then(Value::as_object);
+            let names = value.as_object().into_iter().flat_map(Map::keys);
+            let more = names.filter(|name| !known.is_some_and(|known| known.contains_key(*name)));
+            more.map(|name| format!("{name} is not in the schema")).collect()
+        }
+        // These are looked at where the rest of the schema is.
+        "properties" | "items" | "allOf" | "anyOf" | "oneOf" | "additionalProperties" | "nullable"
+        // These are for people, or speak of a format that is not checked.
+        | "description" | "example" | "format" | "deprecated" | "default" | "title" | "discriminator" => Vec::new(),
+        extension if extension.starts_with("x-") => Vec::new(),
+        other => panic!("the rule {other} is not known here"),
     }
 }
 

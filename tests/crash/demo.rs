@@ -57,6 +57,7 @@ fn the_printed_lines_work_in_a_shell_and_after_a_restart() {
     let database = [
         ("DATABASE_URL", "sqlite://.roster-dev/roster.db"),
         ("ROSTER_LISTEN", "127.0.0.1:0"),
+        ("ROSTER_OPS_LISTEN", "127.0.0.1:0"),
         ("ROSTER_LOG_FORMAT", "json"),
     ];
     let serve = Program::start(folder.path(), &["serve"], &database);

@@ -50,6 +50,7 @@ impl Town {
         let environment = vec![
             ("DATABASE_URL", format!("sqlite://{}", folder.path().join("roster.db").display())),
             ("ROSTER_LISTEN", "127.0.0.1:0".to_owned()),
+            ("ROSTER_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("CLERK_JWT_KEY", pem),
             ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET.to_owned()),
             // The place of a kill is counted in lines about deliveries.

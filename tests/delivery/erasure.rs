@@ -142,3 +142,26 @@ async fn what_is_erased_is_not_in_the_file_either() {
     assert!(text.contains("stays@example.com"));
     assert_eq!(text.matches(MARK).count(), 0);
 }
+
+#[tokio::test]
+async fn what_is_erased_leaves_the_log_of_a_running_service_too() {
+    let site = Site::start().await;
+    for (number, event) in story(0).iter().enumerate() {
+        site.deliver_as(&format!("msg_{number}"), event.to_string()).await;
+    }
+    let folder = site.folder().to_owned();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let left: usize = ["roster.db", "roster.db-wal"]
+            .iter()
+            .map(|file| std::fs::read(folder.join(file)).unwrap_or_default())
+            .map(|bytes| String::from_utf8_lossy(&bytes).matches(MARK).count())
+            .sum();
+        if left == 0 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{left} marks are left");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    site.stop().await;
+}

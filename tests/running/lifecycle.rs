@@ -10,7 +10,11 @@ use tokio::net::TcpListener;
 use super::folder;
 
 fn config(database: &Path) -> Config {
-    Config { database: Database::Sqlite(database.to_owned()), ..Config::default() }
+    Config {
+        database: Database::Sqlite(database.to_owned()),
+        ops_listen: "127.0.0.1:0".parse().unwrap(),
+        ..Config::default()
+    }
 }
 
 #[test]
@@ -51,7 +55,7 @@ async fn the_service_starts_answers_and_stops_and_starts_again() {
 fn the_stop_signal_ends_the_program_with_zero() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_roster"));
     program
-        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--log-format", "json"])
         .env_clear()
         .current_dir(folder());
     let mut program = program.stderr(Stdio::piped()).spawn().unwrap();

@@ -168,3 +168,10 @@ fn a_deleted_organization_lists_nobody() {
     ]);
     assert!(ends.is_empty(), "{ends:?}");
 }
+
+#[test]
+fn a_newer_membership_that_has_ended_proves_that_the_older_one_has_too() {
+    let rejoined_and_left = Step::MembershipDeleted { membership: 1, place: (0, 0), created: Some(3), at: 4 };
+    let ends = every_order(vec![user(0, 1, 1), joined(0, 0, 1, 0), joined(1, 0, 3, 1), rejoined_and_left]);
+    assert!(ends.is_empty(), "the end of the first one was lost: {ends:?}");
+}

@@ -164,7 +164,7 @@ impl Step {
     }
 
     /// The delivery that says it.
-    fn delivery(&self, prefix: &str, message: usize) -> Delivery {
+    pub fn delivery(&self, prefix: &str, message: usize) -> Delivery {
         let (event_type, object_id, user) = match *self {
             Self::User { user, .. } => ("user.updated", None, Some(user)),
             Self::UserDeleted { user, .. } => ("user.deleted", None, Some(user)),

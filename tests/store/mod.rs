@@ -2,4 +2,5 @@
 
 mod convergence;
 mod history;
+mod journal;
 mod neighbours;

@@ -17,7 +17,22 @@ pub struct TestStore {
 
 impl TestStore {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap()).await
+    }
+
+    /// One that forgets everything when the machine stops: for tests that open hundreds of them.
+    pub async fn in_memory() -> Self {
+        Self::within(folder_in_memory()).await
+    }
+
+    /// The same with the content of a closed file.
+    pub async fn copy_of(file: &Path) -> Self {
+        let folder = folder_in_memory();
+        std::fs::copy(file, folder.path().join("roster.db")).unwrap();
+        Self::within(folder).await
+    }
+
+    async fn within(folder: tempfile::TempDir) -> Self {
         let path = folder.path().join("roster.db");
         let store = Store::open(&Database::Sqlite(path.clone())).await.unwrap();
         let rows = Rows::of(&path).await;
@@ -31,6 +46,11 @@ impl TestStore {
         sqlx::query(sql).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
+}
+
+fn folder_in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 /// Everything that can be seen in the file can be asked of the store of a test.

@@ -65,6 +65,10 @@ impl Site {
         Self { clerk, rows: Rows::of(&path).await, folder, running, client }
     }
 
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.running.address)
     }

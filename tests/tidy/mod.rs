@@ -39,26 +39,41 @@ fn knows_nothing_of(room: &str, words: &[&str]) {
 
 #[test]
 fn rooms_know_only_what_is_theirs() {
-    let rooms = ["api", "app", "cli", "clerk", "config", "replay", "sim", "store", "webhook"];
+    let rooms =
+        ["api", "app", "cli", "clerk", "config", "ops", "reconcile", "replay", "sim", "store", "webhook"];
     let all: Vec<_> = rooms.iter().map(|room| format!("crate::{room}")).collect();
     knows_nothing_of("domain", &all.iter().map(String::as_str).collect::<Vec<_>>());
     knows_nothing_of("domain", &["sqlx", "axum", "tokio::", "reqwest"]);
     knows_nothing_of("clerk", &["axum", "sqlx", "crate::store", "crate::api", "crate::webhook"]);
     knows_nothing_of("api", &["sqlx", "SELECT ", "crate::clerk::event", "crate::clerk::object"]);
+    knows_nothing_of("reconcile", &["axum", "sqlx", "crate::api", "crate::webhook", "crate::app"]);
     knows_nothing_of("webhook", &["sqlx", "SELECT ", "crate::api"]);
+    knows_nothing_of("ops", &["sqlx", "SELECT ", "crate::clerk::object"]);
     knows_nothing_of("store", &["axum", "crate::clerk", "crate::api", "crate::webhook", "crate::clock"]);
 }
 
 #[test]
 fn sql_lives_in_the_store_alone() {
-    for room in ["api", "app", "cli", "clerk", "config", "domain", "replay", "webhook"] {
+    for room in ["api", "app", "cli", "clerk", "config", "domain", "ops", "reconcile", "replay", "webhook"] {
         knows_nothing_of(room, &["sqlx::query", "INSERT INTO", "UPDATE "]);
     }
 }
 
 #[test]
 fn production_never_imports_the_simulated_clerk() {
-    for room in ["api", "app", "clerk", "config", "domain", "replay", "store", "webhook", "main.rs"] {
+    for room in [
+        "api",
+        "app",
+        "clerk",
+        "config",
+        "domain",
+        "ops",
+        "reconcile",
+        "replay",
+        "store",
+        "webhook",
+        "main.rs",
+    ] {
         knows_nothing_of(room, &["crate::sim", "roster::sim"]);
     }
 }

@@ -23,7 +23,7 @@ fn app() -> Router {
         .route("/slow", get(std::future::pending::<Response>))
         .route("/refuse", get(async || Problem::new(Code::Unauthorized, "of a secret")))
         .fallback(async || Problem::new(Code::NotFound, "There is no such route."));
-    around(routes)
+    around(Listener::Public, routes)
 }
 
 async fn send(method: Method, path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Bytes) {

@@ -1,14 +1,42 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::sim::backend_api::RateLimit;
-use crate::sim::random::Random;
+
+/// Clerk's own count: so many in any window.
+struct Clerk {
+    rate: usize,
+    seen: VecDeque<Instant>,
+    refused: usize,
+    left: usize,
+    random: u32,
+}
+
+impl Clerk {
+    fn arrival(&mut self) {
+        let now = Instant::now();
+        while self.seen.front().is_some_and(|at| *at + WINDOW <= now) {
+            self.seen.pop_front();
+        }
+        if self.seen.len() < self.rate {
+            self.seen.push_back(now);
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    /// A part of a duration, another one each time.
+    fn part_of(&mut self, whole: Duration) -> Duration {
+        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        whole * (self.random >> 16) / (1 << 16)
+    }
+}
 
 /// Takes all of the rate for so many requests, with so many at a time. Each arrives at a moment of its own and is
 /// counted there by Clerk's own rule. Gives the refusals, and the share of the rate that was used.
 async fn take_all(rate: u32, requests: usize, at_a_time: usize, slowest: Duration) -> (usize, f64) {
     let limiter = Arc::new(Limiter::new(rate));
-    let clerk = Arc::new(Mutex::new((RateLimit::new(rate as usize), Random::new(7), 0, requests)));
+    let clerk = Clerk { rate: rate as usize, seen: VecDeque::new(), refused: 0, left: requests, random: 7 };
+    let clerk = Arc::new(Mutex::new(clerk));
     let began = Instant::now();
     let workers: Vec<_> = (0..at_a_time)
         .map(|_| {
@@ -16,19 +44,14 @@ async fn take_all(rate: u32, requests: usize, at_a_time: usize, slowest: Duratio
             tokio::spawn(async move {
                 loop {
                     let way = {
-                        let (_, random, _, left) = &mut *clerk.lock().unwrap();
-                        if *left == 0 {
-                            break;
-                        }
-                        *left -= 1;
-                        slowest * u32::try_from(random.below(1000)).unwrap() / 2000
+                        let mut clerk = clerk.lock().unwrap();
+                        let Some(left) = clerk.left.checked_sub(1) else { break };
+                        clerk.left = left;
+                        clerk.part_of(slowest / 2)
                     };
                     let permit = limiter.acquire(Lane::Background).await.unwrap();
                     tokio::time::sleep(way).await;
-                    {
-                        let (limit, _, refused, _) = &mut *clerk.lock().unwrap();
-                        *refused += usize::from(limit.admit(Instant::now()).is_err());
-                    }
+                    clerk.lock().unwrap().arrival();
                     tokio::time::sleep(way).await;
                     drop(permit);
                 }
@@ -39,7 +62,7 @@ async fn take_all(rate: u32, requests: usize, at_a_time: usize, slowest: Duratio
         worker.await.unwrap();
     }
     let windows = began.elapsed().as_secs_f64() / WINDOW.as_secs_f64();
-    let refused = clerk.lock().unwrap().2;
+    let refused = clerk.lock().unwrap().refused;
     (refused, f64::from(u32::try_from(requests).unwrap()) / (f64::from(rate) * windows))
 }
 

@@ -32,6 +32,8 @@ pub struct Page {
     pub unusable: usize,
     /// The ids of those, as far as they have one: they do exist at Clerk.
     pub unusable_ids: Vec<String>,
+    /// The id of the first object, readable or not.
+    pub first_id: Option<String>,
     /// The id of the last object, for `starting_after`.
     pub last_id: Option<String>,
     /// How many objects the whole list has. `/users` does not say.
@@ -39,12 +41,25 @@ pub struct Page {
 }
 
 impl Page {
+    /// Leaves out the first object.
+    pub fn leave_out_first(&mut self) {
+        let Some(first) = self.first_id.take() else { return };
+        if self.unusable_ids.first() == Some(&first) {
+            self.unusable_ids.remove(0);
+            self.unusable = self.unusable.saturating_sub(1);
+        } else if !self.changes.is_empty() {
+            self.changes.remove(0);
+        }
+        self.received = self.received.saturating_sub(1);
+    }
+
     /// Puts the page that was fetched next behind this one.
     pub(super) fn append(&mut self, next: Self) {
         self.changes.extend(next.changes);
         self.received += next.received;
         self.unusable += next.unusable;
         self.unusable_ids.extend(next.unusable_ids);
+        self.first_id = self.first_id.take().or(next.first_id);
         self.last_id = next.last_id.or(self.last_id.take());
         self.total_count = next.total_count;
     }
@@ -126,6 +141,7 @@ impl Kind {
         let mut page = Page {
             changes: Vec::with_capacity(items.len()),
             received: items.len(),
+            first_id: items.first().and_then(|item| id_of(item.get())),
             last_id: items.last().and_then(|item| id_of(item.get())),
             total_count,
             ..Page::default()

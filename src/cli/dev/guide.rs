@@ -20,6 +20,8 @@ const DAY_S: i64 = 24 * 3600;
 /// The addresses of this run.
 pub(super) struct Here<'a> {
     pub(super) service: String,
+    /// The operators' listener.
+    pub(super) ops: String,
     pub(super) clerk: String,
     pub(super) folder: &'a Folder,
     /// How many events were withheld.
@@ -39,7 +41,7 @@ pub(super) fn text(
     tally: Tally,
     now_ms: i64,
 ) -> anyhow::Result<String> {
-    let Here { service, clerk: clerk_url, folder, lost } = here;
+    let Here { service, ops, clerk: clerk_url, folder, lost } = here;
     let mut out = String::new();
     writeln!(out, "{} {service}, beside a simulated Clerk on {clerk_url}", bold("Roster listens on"))?;
     writeln!(out, "{}", fill_report(tally))?;
@@ -74,6 +76,7 @@ pub(super) fn text(
         "\nWebhooks go to {service}/webhooks/clerk, signed with the secret in {}.",
         secret.display()
     )?;
+    writeln!(out, "Metrics are on {ops}/metrics.")?;
     if *lost > 0 {
         writeln!(
             out,

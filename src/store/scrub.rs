@@ -1,0 +1,54 @@
+//! Takes what was erased out of the write-ahead log.
+//!
+//! An erasure blanks rows, but the log still holds the pages as they were until something overwrites them,
+//! which on a quiet site may be never. Writing the log back and cutting it to nothing ends that. It waits
+//! for readers, so it is done beside the writer, in short tries.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::backend;
+
+/// How long one try may keep the writer waiting.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait after an erasure, for those that come with it, and between tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Starts the task; it is to be notified after every erasure. It ends when the store closes, and the log with
+/// it.
+pub(super) fn start(path: PathBuf, closing: CancellationToken) -> Arc<Notify> {
+    let erased = Arc::new(Notify::new());
+    let notified = Arc::clone(&erased);
+    tokio::spawn(async move { closing.run_until_cancelled(run(path, notified)).await });
+    erased
+}
+
+async fn run(path: PathBuf, erased: Arc<Notify>) {
+    loop {
+        erased.notified().await;
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            match truncate_log(&path).await {
+                Ok(true) => break,
+                Ok(false) => tracing::debug!("the log is being read; what was erased leaves it later"),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut");
+                }
+            }
+        }
+    }
+}
+
+/// False when readers were in the way.
+async fn truncate_log(path: &std::path::Path) -> Result<bool, sqlx::Error> {
+    let mut connection = backend::connect_patiently(path, PATIENCE).await?;
+    let (busy, _, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(busy == 0)
+}

@@ -1,0 +1,7 @@
+//! What the program says about itself to those who run it.
+
+mod counting;
+mod families;
+mod listener;
+mod scrape;
+mod watched;

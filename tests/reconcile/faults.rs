@@ -1,0 +1,216 @@
+//! Every way in which an answer goes wrong, at every request of a pass, once and for good: nothing is removed
+//! wrongly, the pass says what became of it, and the next one goes on there and ends in Clerk's truth.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use roster::clerk::backend_api::{BackendApi, Patience};
+use roster::reconcile::{PassOutcome, Reconciler};
+use roster::sim::backend_api::{Asked, Fault};
+use roster::sim::server::{Server, Shared};
+use roster::sim::shapes::text;
+
+use super::model::{copy, id_of, tombstones, truth};
+use super::town::{FULL, FULL_WITH_DELETES, Town, client_with, deliver, instance, pass};
+use crate::support::database::TestStore;
+
+const PAGE: u32 = 3;
+
+/// A Clerk, and the file of a copy that missed some of everything.
+struct Scene {
+    clerk: Shared,
+    server: Server,
+    api: BackendApi,
+    file: PathBuf,
+    invitations: BTreeSet<String>,
+    _folder: tempfile::TempDir,
+}
+
+async fn scene(is_slow: bool) -> Scene {
+    let town = Town::over(Shared::new(instance(7)), PAGE, 0).await;
+    town.settle(11);
+    let events = town.clerk.lock().take_events();
+    let invitations = events.iter().filter(|event| event.event_type == "organizationInvitation.created");
+    let mut invitations: BTreeSet<_> = invitations.map(|event| event.id().to_owned()).collect();
+    for (index, event) in events.iter().enumerate() {
+        if index % 6 != 5 {
+            deliver(&town.db.store, event).await;
+        }
+    }
+    {
+        // And nobody is told.
+        let mut clerk = town.clerk.lock();
+        let organizations: Vec<_> = clerk.organization_ids().map(str::to_owned).collect();
+        let members: Vec<_> = organizations.iter().flat_map(|id| clerk.memberships_of(id)).collect();
+        clerk.delete_user(members[1]["public_user_data"]["user_id"].as_str().unwrap()).unwrap();
+        clerk.leave(text(&members[2], "id")).unwrap();
+        clerk.change_role(text(&members[3], "id"), "org:admin").unwrap();
+        clerk.delete_organization(&organizations[1]).unwrap();
+        let user = members[4]["public_user_data"]["user_id"].as_str().unwrap();
+        let invited = clerk.invite(&organizations[0], "late@x.io", "org:member", Some(user)).unwrap();
+        invitations.insert(invited.id().to_owned());
+        clerk.ban(user).unwrap();
+    }
+    town.db.store.close().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("roster.db");
+    std::fs::copy(town.db.folder.path().join("roster.db"), &file).unwrap();
+    let Town { clerk, server, .. } = town;
+    let patience = Patience {
+        connect_timeout: Duration::from_secs(5),
+        // Only what never comes takes so long.
+        timeout: Duration::from_millis(if is_slow { 10_000 } else { 200 }),
+        retries: 0,
+        first_wait: Duration::from_millis(1),
+        longest_wait: Duration::from_millis(1),
+    };
+    let api = client_with(&server, patience);
+    Scene { clerk, server, api, file, invitations, _folder: folder }
+}
+
+/// The pages of a walk that were asked for.
+fn pages(log: &[Asked]) -> Vec<String> {
+    let walked = log
+        .iter()
+        .filter(|asked| asked.first("order_by") == Some("+created_at") && asked.first("limit") == Some("3"));
+    walked.map(|asked| format!("{} {:?}", asked.path, asked.query)).collect()
+}
+
+/// A pass in which the requests from `at` (to `at` alone, unless `for_good`) go wrong, and then one in which
+/// none does. Answers whether any request did.
+async fn suffer(scene: &Scene, fault: &Fault, at: usize, for_good: bool) -> bool {
+    let what = format!("{fault:?} at {at}, for good: {for_good}");
+    let db = TestStore::copy_of(&scene.file).await;
+    let reconciler = Reconciler::new(db.store.clone(), scene.api.clone(), None).with_page_size(PAGE);
+    let controls = scene.server.controls();
+    let (asked, began) = (controls.asked() + at, controls.asked());
+    controls.take_log();
+    controls.fail_when({
+        let fault = fault.clone();
+        move |asked| {
+            let number = asked.number - began;
+            let is_hit = number == at || for_good && number > at;
+            // Where one object is asked for, a 404 in Clerk's words is no fault, it is the answer.
+            let is_answer = fault == Fault::Status(404) && !for_good && asked.query.is_empty();
+            (is_hit && !is_answer).then(|| fault.clone())
+        }
+    });
+    let first = pass(&reconciler, FULL_WITH_DELETES).await;
+    let was_hit = controls.asked() >= asked;
+    let log = controls.take_log();
+    controls.heal();
+
+    let expected = truth(&scene.clerk.lock(), &scene.invitations);
+    let there: BTreeSet<_> = expected.iter().map(|line| id_of(line).to_owned()).collect();
+    let wrong: Vec<_> = tombstones(&db).await.intersection(&there).cloned().collect();
+    assert!(wrong.is_empty(), "{what}: removed, and Clerk has them: {wrong:#?}");
+    let ended = matches!(first.report.outcome, PassOutcome::Completed);
+    assert_eq!(ended, first.error.is_none(), "{what}: {first:?}");
+    assert!(ended || first.report.outcome == PassOutcome::Failed, "{what}: {first:?}");
+
+    let second = pass(&reconciler, FULL_WITH_DELETES).await;
+    assert_eq!(second.report.outcome, PassOutcome::Completed, "{what}: {second:?}");
+    if !ended {
+        // The last one that was asked for is the one that went wrong, or is shown once more.
+        let (mut before, after) = (pages(&log), pages(&controls.take_log()));
+        before.pop();
+        let again: Vec<_> = after.iter().filter(|page| before.contains(page)).collect();
+        assert!(again.is_empty() || for_good && hides(fault), "{what}: asked for again: {again:#?}");
+    }
+    let held = copy(&db).await;
+    let differs: Vec<_> = held.symmetric_difference(&expected).collect();
+    assert!(differs.is_empty(), "{what}: {differs:#?}");
+    db.store.close().await;
+    was_hit
+}
+
+/// Whether a whole list may end early by it; then it is walked again.
+fn hides(fault: &Fault) -> bool {
+    let is_odd_page =
+        matches!(fault, Fault::EmptyPage | Fault::ShortPage(_) | Fault::Repeated(_) | Fault::Unusable(_));
+    is_odd_page || matches!(fault, Fault::Status(402..=404) | Fault::Bare(404))
+}
+
+async fn suffer_everywhere(faults: &[Fault]) {
+    let scene = scene(!faults.contains(&Fault::NoAnswer)).await;
+    for fault in faults {
+        for for_good in [false, true] {
+            let mut at = 1;
+            while suffer(&scene, fault, at, for_good).await {
+                at += 1;
+            }
+            assert!(at > 15, "{fault:?}: a pass of {at} requests is too short to say much");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clerk_that_is_down() {
+    suffer_everywhere(&[Fault::Status(500), Fault::Bare(502), Fault::Hangup, Fault::TooMany(None)]).await;
+}
+
+#[tokio::test]
+async fn a_clerk_that_does_not_answer() {
+    suffer_everywhere(&[Fault::NoAnswer]).await;
+}
+
+#[tokio::test]
+async fn answers_that_are_not_clerks() {
+    suffer_everywhere(&[Fault::Garbage, Fault::Torn, Fault::CutShort, Fault::Redirect]).await;
+}
+
+#[tokio::test]
+async fn pages_that_are_not_whole() {
+    let faults =
+        [Fault::EmptyPage, Fault::ShortPage(1), Fault::ShortPage(2), Fault::Repeated(0), Fault::Unusable(0)];
+    suffer_everywhere(&faults).await;
+}
+
+#[tokio::test]
+async fn refusals() {
+    let faults =
+        [Fault::WrongKey, Fault::Status(402), Fault::Status(403), Fault::Status(404), Fault::Bare(404)];
+    suffer_everywhere(&faults).await;
+}
+
+#[tokio::test]
+async fn a_pass_that_was_stopped_goes_on_where_it_stood() {
+    let town = Town::new(3, 2, 0).await;
+    town.settle(23);
+    let mut first = Vec::new();
+    // Stopped at every request once, and each time a little further.
+    for at in 1.. {
+        let stop = tokio_util::sync::CancellationToken::new();
+        let asked = town.controls().asked();
+        town.controls().before_each({
+            let stop = stop.clone();
+            move |now, _| {
+                if now.number == asked + at {
+                    stop.cancel();
+                }
+            }
+        });
+        let finished = town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().unwrap();
+        let mut walked: Vec<_> = town.controls().take_log().iter().filter_map(page).collect();
+        if finished.report.outcome == PassOutcome::Completed {
+            first.extend(walked);
+            break;
+        }
+        assert_eq!(finished.report.outcome, PassOutcome::Interrupted);
+        // The one that was asked for when the signal came.
+        walked.pop();
+        first.extend(walked);
+    }
+    let distinct: BTreeSet<_> = first.iter().collect();
+    assert_eq!(distinct.len(), first.len(), "{first:#?}");
+    let users = BTreeSet::new();
+    let held: BTreeSet<_> =
+        copy(&town.db).await.into_iter().filter(|line| !line.starts_with("orginv_")).collect();
+    assert_eq!(held, truth(&town.clerk.lock(), &users));
+}
+
+fn page(asked: &Asked) -> Option<String> {
+    let is_page = asked.first("order_by") == Some("+created_at") && asked.first("limit") != Some("1");
+    is_page.then(|| format!("{} {:?}", asked.path, asked.query))
+}

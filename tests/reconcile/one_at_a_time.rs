@@ -1,0 +1,81 @@
+//! One pass at a time, over all processes: a lease in the database keeps them apart.
+
+use std::sync::Arc;
+
+use roster::clock;
+use roster::reconcile::{PassOutcome, Reconciler, WalkError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::town::{FULL, INCREMENTAL, Town};
+
+#[tokio::test]
+async fn the_second_is_told_that_there_is_a_first() {
+    let town = Town::new(6, 2, 0).await;
+    town.settle(5);
+    let second = Reconciler::new(town.db.store.clone(), town.api.clone(), None);
+    let reached = Arc::new(Notify::new());
+    town.controls().set_latency(std::time::Duration::from_millis(20));
+    town.controls().before_each({
+        let reached = Arc::clone(&reached);
+        move |_, _| reached.notify_one()
+    });
+    let (first, others) = tokio::join!(town.pass(FULL), async {
+        reached.notified().await;
+        let stop = CancellationToken::new();
+        let other = second.run(FULL, &stop, &|_| {}).await.unwrap();
+        let clone = town.reconciler.run(INCREMENTAL, &stop, &|_| {}).await.unwrap();
+        (other.is_none(), clone.is_none())
+    });
+    assert_eq!(first.report.outcome, PassOutcome::Completed);
+    assert_eq!(others, (true, true));
+    // Once it is over, the next one runs.
+    assert!(second.run(FULL, &CancellationToken::new(), &|_| {}).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_lease_goes_on_when_its_holder_has_died() {
+    let town = Town::new(6, 2, 0).await;
+    let store = &town.db.store;
+    assert!(store.take_lease("one", 1_000, 16_000).await.unwrap());
+    assert!(!store.take_lease("two", 2_000, 17_000).await.unwrap());
+    assert!(store.take_lease("one", 5_000, 20_000).await.unwrap());
+    assert!(!store.take_lease("two", 17_000, 32_000).await.unwrap());
+    assert!(!store.take_lease("two", 20_000, 35_000).await.unwrap());
+    assert!(store.take_lease("two", 20_001, 35_001).await.unwrap());
+    assert!(!store.take_lease("one", 20_002, 35_002).await.unwrap());
+    // Only its holder gives it back.
+    store.release_lease("one").await.unwrap();
+    assert!(!store.take_lease("one", 20_003, 35_003).await.unwrap());
+    store.release_lease("two").await.unwrap();
+    assert!(store.take_lease("one", 20_004, 35_004).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_pass_waits_for_no_lease_and_takes_over_a_dead_one() {
+    let town = Town::new(6, 2, 0).await;
+    let now_ms = clock::now_ms();
+    assert!(town.db.store.take_lease("dead", now_ms, now_ms + 60_000).await.unwrap());
+    let stop = CancellationToken::new();
+    assert!(town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().is_none());
+    assert!(town.db.store.take_lease("dead", now_ms, now_ms - 1).await.unwrap());
+    assert!(town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_pass_that_loses_its_lease_stops_and_leaves_the_pass_to_the_other() {
+    let town = Town::new(6, 2, 0).await;
+    town.settle(60);
+    town.controls().set_latency(std::time::Duration::from_millis(150));
+    let store = &town.db.store;
+    let (finished, ()) = tokio::join!(town.pass(FULL), async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        // As if the first had slept for a minute.
+        let later_ms = clock::now_ms() + 60_000;
+        assert!(store.take_lease("other", later_ms, later_ms + 60_000).await.unwrap());
+    });
+    assert_eq!(finished.report.outcome, PassOutcome::Interrupted);
+    assert!(matches!(finished.error, Some(WalkError::LeaseLost)), "{:?}", finished.error);
+    let now_ms = clock::now_ms();
+    assert!(!store.take_lease("third", now_ms, now_ms + 1).await.unwrap(), "the other still has it");
+}
