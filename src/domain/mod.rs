@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod change;
+pub mod difference;
 pub mod entity;
 pub mod fold;
 pub mod id;
@@ -15,6 +16,7 @@ pub mod time;
 
 pub use access::{Contradiction, Standing, StoredMembership};
 pub use change::{Change, Observed, Version};
+pub use difference::{Difference, Known};
 pub use entity::Entity;
 pub use id::{InvitationId, MembershipId, OrganizationId, UserId};
 pub use member::{Cursor, Filter, Member, MemberQuery, Order, Page};

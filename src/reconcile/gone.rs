@@ -10,8 +10,10 @@ use tracing::{debug, info};
 use super::pass::{Pass, WalkError};
 use super::progress::Stage;
 use crate::clerk::backend_api::{ApiError, Fetched, MAX_IDS, Order};
+use crate::domain::Known;
+use crate::domain::difference;
 use crate::domain::{Change, Entity, InvitationId, MembershipId, OrganizationId, UserId};
-use crate::store::{Known, Unseen};
+use crate::store::Unseen;
 
 /// How many objects are looked at for each statement.
 const ROWS: i64 = 1_000;
@@ -102,7 +104,7 @@ impl Pass<'_> {
             let there: HashSet<String> = shown
                 .changes
                 .iter()
-                .filter_map(super::diff::id)
+                .filter_map(difference::id)
                 .map(str::to_owned)
                 .chain(shown.unusable_ids.iter().cloned())
                 .collect();
@@ -170,7 +172,7 @@ impl Pass<'_> {
                     .value
                     .changes
                     .iter()
-                    .filter_map(super::diff::id)
+                    .filter_map(difference::id)
                     .map(str::to_owned)
                     .chain(shown.value.unusable_ids.iter().cloned())
                     .collect();

@@ -8,7 +8,6 @@
 //! Absence is never proof. Lists shift under a walk, pages come back short or empty, and whole features are
 //! switched off: all of that means "unknown".
 
-mod diff;
 mod gone;
 pub mod hydrate;
 mod pass;

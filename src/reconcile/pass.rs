@@ -1,23 +1,19 @@
 //! What every part of a pass needs: Clerk, the store, and one way to take what Clerk showed.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::diff::{self, Difference};
 use super::progress::Progress;
 use super::report::Drift;
 use super::run::Glance;
 use crate::clerk::backend_api::{ApiError, BackendApi};
-use crate::domain::{Change, Entity, Outcome};
-use crate::store::{Store, StoreError, StoredPass};
+use crate::domain::difference::{self, difference};
+use crate::domain::{Change, Difference, Entity, Outcome};
+use crate::store::{Applied, Store, StoreError, StoredPass};
 
 /// How many changes go into one transaction, so that webhooks never wait long behind a pass.
 const BATCH: usize = 500;
-/// How long to wait when the store takes no more writes, and how often.
-const BUSY_WAIT: Duration = Duration::from_millis(200);
-const BUSY_TRIES: u32 = 100;
 
 /// Why a pass stopped before its end.
 #[derive(Debug, thiserror::Error)]
@@ -63,30 +59,33 @@ impl Pass<'_> {
 
     /// Takes a part of a list: counts how it differs, and puts right what does.
     pub(super) async fn take(&mut self, entity: Entity, mut changes: Vec<Change>) -> Result<(), StoreError> {
-        self.shown(entity, changes.iter().filter_map(diff::id));
+        self.shown(entity, changes.iter().filter_map(difference::id));
         if let Some(seen) = &mut self.dry {
             // What a dry run has counted, a real one would have put right by now.
-            changes.retain(|change| diff::id(change).is_none_or(|id| seen.insert((entity, id.to_owned()))));
-        }
-        let known = self.store.known(entity, changes.iter().filter_map(diff::id)).await?;
-        let differences: Vec<_> = changes
-            .iter()
-            .map(|change| diff::difference(change, diff::id(change).and_then(|id| known.get(id))))
-            .collect();
-        let count = |wanted| differences.iter().filter(|found| **found == wanted).count() as u64;
-        let (seen, missing, stale) =
-            (changes.len() as u64, count(Difference::Missing), count(Difference::Stale));
-        if self.dry.is_none() {
-            let outcomes = self.apply(changes).await?;
-            let repaired = differences.iter().zip(outcomes).filter(|(difference, outcome)| {
-                **difference != Difference::None && *outcome == Outcome::Applied
+            changes.retain(|change| {
+                difference::id(change).is_none_or(|id| seen.insert((entity, id.to_owned())))
             });
-            self.drift(entity).repaired += repaired.count() as u64;
         }
+        let seen = changes.len() as u64;
+        let found: Vec<_> = if self.dry.is_some() {
+            let known = self.store.known(entity, changes.iter().filter_map(difference::id)).await?;
+            let known = |change| difference::id(change).and_then(|id| known.get(id));
+            let found =
+                |change| Applied { found: difference(change, known(change)), outcome: Outcome::Stale };
+            changes.iter().map(found).collect()
+        } else {
+            self.apply(changes).await?
+        };
+        let count = |wanted| found.iter().filter(|applied| applied.found == wanted).count() as u64;
+        let (missing, stale) = (count(Difference::Missing), count(Difference::Stale));
+        let is_repaired =
+            |applied: &&Applied| applied.found != Difference::None && applied.outcome == Outcome::Applied;
+        let repaired = found.iter().filter(is_repaired).count() as u64;
         let drift = self.drift(entity);
         drift.seen += seen;
         drift.missing += missing;
         drift.stale += stale;
+        drift.repaired += repaired;
         (self.glance)(self.glance());
         Ok(())
     }
@@ -100,24 +99,15 @@ impl Pass<'_> {
         }
     }
 
-    /// Writes changes in bounded batches; waits while the store takes no more.
-    pub(super) async fn apply(&self, mut changes: Vec<Change>) -> Result<Vec<Outcome>, StoreError> {
-        let mut outcomes = Vec::with_capacity(changes.len());
+    /// Writes changes in bounded batches.
+    pub(super) async fn apply(&self, mut changes: Vec<Change>) -> Result<Vec<Applied>, StoreError> {
+        let mut applied = Vec::with_capacity(changes.len());
         while !changes.is_empty() {
             let rest = changes.split_off(changes.len().min(BATCH));
-            let mut tries = 0;
-            outcomes.extend(loop {
-                match self.store.apply(changes.clone()).await {
-                    Err(StoreError::Busy) if tries < BUSY_TRIES && !self.stop.is_cancelled() => {
-                        tries += 1;
-                        tokio::time::sleep(BUSY_WAIT).await;
-                    }
-                    written => break written?,
-                }
-            });
+            applied.append(&mut self.store.apply(changes).await?);
             changes = rest;
         }
-        Ok(outcomes)
+        Ok(applied)
     }
 
     /// Writes down where the pass stands, so that it can be resumed there.

@@ -5,11 +5,11 @@
 
 use tracing::{debug, info, warn};
 
-use super::diff;
 use super::pass::{Pass, WalkError};
 use super::progress::{Anchor, Progress, Stage};
 use super::recent::moment;
 use crate::clerk::backend_api::{ApiError, Fetched, Order, Page};
+use crate::domain::difference;
 use crate::domain::{Entity, UserId};
 
 /// How often a list that ends before its own count is asked again for what should follow.
@@ -52,7 +52,7 @@ impl Pass<'_> {
                 continue;
             }
             empty = 0;
-            after.extend(page.changes.iter().filter_map(diff::id).map(str::to_owned));
+            after.extend(page.changes.iter().filter_map(difference::id).map(str::to_owned));
             after.extend(page.last_id.clone());
             after.dedup();
             after.drain(..after.len().saturating_sub(CURSORS));

@@ -7,19 +7,24 @@
 //! Invariant: the same changes, in any order and any number of times, leave the same rows
 //! (`tests/store/convergence.rs`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
+use super::parents::{self, Keys, Parent};
 use super::project::{self, Place};
 use super::states;
+use super::versions::{self, Touched};
+use crate::domain::difference::difference;
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
-use crate::domain::{Change, InvitationId, MembershipId, OrganizationId, Outcome, UserId};
+use crate::domain::{
+    Change, Difference, InvitationId, Known, MembershipId, Observed, OrganizationId, Outcome, UserId,
+};
 
 /// What a caller wants written.
-#[derive(Clone)]
 pub(super) enum Work {
     /// An event that was understood.
     Delivery {
@@ -65,52 +70,68 @@ impl Work {
     }
 }
 
+/// What became of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// How what was known differed from a state that was shown.
+    pub found: Difference,
+    /// Whether the read model changed.
+    pub outcome: Outcome,
+}
+
 /// What a batch came to.
 pub(super) struct Written {
-    /// For each piece of work the outcome of a delivery, or one outcome for each change of a pass.
-    pub(super) outcomes: Vec<Vec<Outcome>>,
+    /// For each piece of work the outcome of a delivery, or what became of each change of a pass.
+    pub(super) outcomes: Vec<Vec<Applied>>,
+    /// The organizations of which an answer may be another one now.
+    pub(super) touched: BTreeSet<OrganizationId>,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
 }
 
 /// Writes a batch within the caller's transaction.
-pub(super) async fn batch(db: &mut SqliteConnection, work: Vec<Work>) -> Result<Written, StoreError> {
-    let mut settled = journal::settled(db, work.iter().filter_map(Work::delivery)).await?;
-    let mut model = Model::load(db, &work).await?;
+pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<Written, StoreError> {
+    let mut settled = journal::settled(db, work.iter().filter_map(|work| work.delivery())).await?;
+    let mut model = Model::load(db, work).await?;
     let mut entries = Vec::with_capacity(work.len());
     let mut outcomes = Vec::with_capacity(work.len());
     for work in work {
+        let outcome = |outcome| Applied { found: Difference::None, outcome };
         match work {
             Work::Delivery { delivery, .. } if settled.contains(&delivery.message_id) => {
-                outcomes.push(vec![Outcome::Duplicate]);
+                outcomes.push(vec![outcome(Outcome::Duplicate)]);
             }
             Work::Delivery { delivery, changes } => {
-                let effect = changes.into_iter().map(|change| model.merge(change)).max();
-                let outcome = outcome(effect.unwrap_or(Effect::None));
+                let effect = changes.iter().map(|change| model.merge(change.clone())).max();
+                let applied = outcome(outcome_of(effect.unwrap_or(Effect::None)));
                 settled.insert(delivery.message_id.clone());
-                entries.push(Entry { delivery, outcome: outcome.as_str(), error: None });
-                outcomes.push(vec![outcome]);
+                entries.push(Entry { delivery, outcome: applied.outcome.as_str(), error: None });
+                outcomes.push(vec![applied]);
             }
             Work::DeadLetter { delivery, error } => {
                 let again = settled.contains(&delivery.message_id);
                 if !again {
                     entries.push(Entry { delivery, outcome: journal::DEAD, error: Some(error) });
                 }
-                outcomes.push(Vec::from_iter(again.then_some(Outcome::Duplicate)));
+                outcomes.push(Vec::from_iter(again.then_some(outcome(Outcome::Duplicate))));
             }
             Work::Pass { changes } => {
-                outcomes.push(changes.into_iter().map(|change| outcome(model.merge(change))).collect());
+                let apply = |change: &Change| {
+                    let found = difference(change, model.known(change).as_ref());
+                    Applied { found, outcome: outcome_of(model.merge(change.clone())) }
+                };
+                outcomes.push(changes.iter().map(apply).collect());
             }
         }
     }
-    model.save(db).await?;
+    let touched = model.save(db).await?;
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
     let erased = model.erased_users();
     journal::erase(db, &erased).await?;
-    Ok(Written { outcomes, erased: !erased.is_empty() })
+    Ok(Written { outcomes, touched, erased: !erased.is_empty() })
 }
 
-fn outcome(effect: Effect) -> Outcome {
+fn outcome_of(effect: Effect) -> Outcome {
     if effect == Effect::None { Outcome::Stale } else { Outcome::Applied }
 }
 
@@ -121,27 +142,39 @@ struct Model {
     organizations: BTreeMap<OrganizationId, OrganizationState>,
     memberships: BTreeMap<MembershipId, MembershipState>,
     invitations: BTreeMap<InvitationId, InvitationState>,
+    /// Of users that the batch does not change.
+    parents: BTreeMap<UserId, Parent>,
+    /// Of organizations that the batch does not change, those that are deleted.
+    deleted_organizations: BTreeSet<OrganizationId>,
     grown: Grown,
 }
 
 /// What a batch made grow.
 #[derive(Default)]
 struct Grown {
-    /// As they were before.
-    users: BTreeMap<UserId, UserState>,
-    /// As they were before.
-    organizations: BTreeMap<OrganizationId, OrganizationState>,
+    users: BTreeMap<UserId, Growth>,
+    organizations: BTreeMap<OrganizationId, Growth>,
     memberships: BTreeSet<MembershipId>,
     invitations: BTreeSet<InvitationId>,
-    /// Where memberships are, and were.
+    /// Where memberships are, and were, that decide anew who is listed.
     places: BTreeSet<Place>,
+    /// Those of them at which somebody may have to be taken off the list.
+    ended: BTreeSet<Place>,
 }
 
+/// How a user or an organization grew.
+struct Growth {
+    /// As it was before the batch.
+    before: Parent,
+    /// The greatest effect.
+    effect: Effect,
+}
 impl Model {
-    async fn load(db: &mut SqliteConnection, work: &[Work]) -> Result<Self, StoreError> {
+    async fn load(db: &mut SqliteConnection, work: &[&Work]) -> Result<Self, StoreError> {
         let (mut users, mut organizations) = (BTreeSet::new(), BTreeSet::new());
         let (mut memberships, mut invitations) = (BTreeSet::new(), BTreeSet::new());
-        for change in work.iter().flat_map(Work::changes) {
+        let mut parents = Parents::default();
+        for change in work.iter().flat_map(|work| work.changes()) {
             match change {
                 Change::User { user, .. } => {
                     users.insert(user.content.id.clone());
@@ -158,43 +191,77 @@ impl Model {
                 Change::Membership(membership) => {
                     let membership = &membership.content;
                     memberships.insert(membership.id.clone());
-                    organizations.insert(membership.organization_id.clone());
-                    users.insert(membership.user_id.clone());
+                    parents.of_membership(&membership.organization_id, &membership.user_id);
                 }
                 Change::MembershipDeleted { id, organization_id, user_id, .. } => {
                     memberships.insert(id.clone());
-                    organizations.insert(organization_id.clone());
-                    users.insert(user_id.clone());
+                    parents.of_membership(organization_id, user_id);
                 }
                 Change::Invitation(invitation) => {
                     let invitation = &invitation.content;
                     invitations.insert(invitation.id.clone());
-                    organizations.extend(invitation.organization_id.clone());
-                    users.extend(invitation.user_id.clone());
+                    parents.of_invitation(invitation.organization_id.as_ref(), invitation.user_id.as_ref());
                 }
                 Change::InvitationDeleted { id, .. } => {
                     invitations.insert(id.clone());
                 }
             }
         }
-        for delivery in work.iter().filter_map(Work::delivery) {
-            users.extend(delivery.user_id.clone());
+        for delivery in work.iter().filter_map(|work| work.delivery()) {
+            parents.of_invitation(None, delivery.user_id.as_ref());
             memberships.extend(delivery.membership_id());
             invitations.extend(delivery.invitation_id());
         }
         let memberships = states::load_memberships(db, &memberships).await?;
         let invitations = states::load_invitations(db, &invitations).await?;
         for membership in memberships.values() {
-            organizations.insert(membership.organization_id.clone());
-            users.insert(membership.user_id.clone());
+            parents.of_membership(&membership.organization_id, &membership.user_id);
         }
         for invitation in invitations.values() {
-            organizations.extend(invitation.organization_id.clone());
-            users.extend(invitation.user_id.clone());
+            parents.of_invitation(invitation.organization_id.as_ref(), invitation.user_id.as_ref());
         }
-        let users = states::load_users(db, &users).await?;
-        let organizations = states::load_organizations(db, &organizations).await?;
-        Ok(Self { users, organizations, memberships, invitations, grown: Grown::default() })
+        let other_users = parents.users.difference(&users);
+        let other_organizations = parents.organizations.difference(&organizations);
+        Ok(Self {
+            parents: parents::users(db, other_users).await?,
+            deleted_organizations: parents::deleted_organizations(db, other_organizations).await?,
+            users: states::load_users(db, &users).await?,
+            organizations: states::load_organizations(db, &organizations).await?,
+            memberships,
+            invitations,
+            grown: Grown::default(),
+        })
+    }
+
+    /// What is known of the object that a pass was shown.
+    fn known(&self, shown: &Change) -> Option<Known> {
+        fn state<T>(known: Option<&Observed<T>>, last_sign_in_at_ms: Option<i64>) -> Option<Known> {
+            known.map(|known| Known::State { version: known.version, last_sign_in_at_ms })
+        }
+        let gone = |gone: bool| gone.then_some(Known::Gone);
+        match shown {
+            Change::User { user, .. } => {
+                let user = self.users.get(&user.content.id)?;
+                gone(user.deleted_at_ms.is_some())
+                    .or_else(|| state(user.known.as_ref(), user.last_sign_in_at_ms))
+            }
+            Change::Organization(organization) => {
+                let organization = self.organizations.get(&organization.content.id)?;
+                gone(organization.deleted_at_ms.is_some())
+                    .or_else(|| state(organization.known.as_ref(), None))
+            }
+            Change::Membership(membership) => {
+                let membership = self.memberships.get(&membership.content.id)?;
+                gone(membership.deleted_at_ms.is_some() || self.membership_fell(membership))
+                    .or_else(|| state(membership.known.as_ref(), None))
+            }
+            Change::Invitation(invitation) => {
+                let invitation = self.invitations.get(&invitation.content.id)?;
+                gone(invitation.deleted_at_ms.is_some() || self.invitation_fell(invitation))
+                    .or_else(|| state(invitation.known.as_ref(), None))
+            }
+            _ => None,
+        }
     }
 
     fn merge(&mut self, change: Change) -> Effect {
@@ -236,10 +303,11 @@ impl Model {
 
     fn merge_user(&mut self, id: UserId, merge: impl FnOnce(&mut UserState) -> Effect) -> Effect {
         let state = self.users.entry(id.clone()).or_default();
-        let before = state.clone();
+        let before = Parent::from(&*state);
         let effect = merge(state);
         if effect != Effect::None {
-            self.grown.users.entry(id).or_insert(before);
+            let growth = self.grown.users.entry(id).or_insert(Growth { before, effect });
+            growth.effect = growth.effect.max(effect);
         }
         effect
     }
@@ -250,10 +318,11 @@ impl Model {
         merge: impl FnOnce(&mut OrganizationState) -> Effect,
     ) -> Effect {
         let state = self.organizations.entry(id.clone()).or_default();
-        let before = state.clone();
+        let before = Parent { deleted: state.deleted_at_ms.is_some(), keys: None };
         let effect = merge(state);
         if effect != Effect::None {
-            self.grown.organizations.entry(id).or_insert(before);
+            let growth = self.grown.organizations.entry(id).or_insert(Growth { before, effect });
+            growth.effect = growth.effect.max(effect);
         }
         effect
     }
@@ -269,10 +338,18 @@ impl Model {
             .entry(id.clone())
             .or_insert_with(|| MembershipState::new(place.0.clone(), place.1.clone()));
         let before = (state.organization_id.clone(), state.user_id.clone());
+        let made_before = state.created_at_ms;
         let effect = merge(state);
         if effect != Effect::None {
             let after = (state.organization_id.clone(), state.user_id.clone());
-            self.grown.places.extend([before, after]);
+            let (moved, ended) = (before != after, state.deleted_at_ms.is_some());
+            // Seen again as it was, it changes nothing but its place in the order of states.
+            if effect == Effect::Visible || moved || state.created_at_ms != made_before {
+                let grown = &mut self.grown;
+                grown.ended.extend(ended.then(|| after.clone()));
+                grown.ended.extend(moved.then(|| before.clone()));
+                grown.places.extend([before, after]);
+            }
             self.grown.memberships.insert(id.clone());
         }
         // What belongs to a deleted parent may grow, so that arrival does not matter, but nobody sees it.
@@ -299,11 +376,17 @@ impl Model {
     }
 
     fn is_user_deleted(&self, id: &UserId) -> bool {
-        self.users.get(id).is_some_and(|user| user.deleted_at_ms.is_some())
+        match self.users.get(id) {
+            Some(user) => user.deleted_at_ms.is_some(),
+            None => self.parents.get(id).is_some_and(|parent| parent.deleted),
+        }
     }
 
     fn is_organization_deleted(&self, id: &OrganizationId) -> bool {
-        self.organizations.get(id).is_some_and(|organization| organization.deleted_at_ms.is_some())
+        match self.organizations.get(id) {
+            Some(organization) => organization.deleted_at_ms.is_some(),
+            None => self.deleted_organizations.contains(id),
+        }
     }
 
     fn membership_fell(&self, state: &MembershipState) -> bool {
@@ -334,8 +417,9 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    async fn save(&self, db: &mut SqliteConnection) -> Result<(), StoreError> {
-        let Self { users, organizations, memberships, invitations, grown } = self;
+    /// Saves what grew and what follows from it. Answers with the organizations that it touched.
+    async fn save(&self, db: &mut SqliteConnection) -> Result<BTreeSet<OrganizationId>, StoreError> {
+        let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
         states::save_organizations(db, grown_organizations).await?;
@@ -344,22 +428,68 @@ impl Model {
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
         states::save_invitations(db, grown_invitations, |state| self.invitation_fell(state)).await?;
 
-        let newly_deleted_users: Vec<_> = (grown.users.iter())
-            .filter(|(id, before)| before.deleted_at_ms.is_none() && self.is_user_deleted(id))
+        let newly_deleted = |growth: &Growth| !growth.before.deleted;
+        let deleted_users: Vec<_> = (grown.users.iter())
+            .filter(|(id, growth)| newly_deleted(growth) && self.is_user_deleted(id))
             .map(|(id, _)| id)
             .collect();
-        let newly_deleted_organizations: Vec<_> = (grown.organizations.iter())
-            .filter(|(id, before)| before.deleted_at_ms.is_none() && self.is_organization_deleted(id))
+        let deleted_organizations: Vec<_> = (grown.organizations.iter())
+            .filter(|(id, growth)| newly_deleted(growth) && self.is_organization_deleted(id))
             .map(|(id, _)| id)
             .collect();
-        project::fall_with_users(db, &newly_deleted_users).await?;
-        project::fall_with_organizations(db, &newly_deleted_organizations).await?;
+        project::fall_with_users(db, &deleted_users).await?;
+        project::fall_with_organizations(db, &deleted_organizations).await?;
 
-        let rekeyed = (grown.users.iter())
-            .filter(|(id, before)| users.get(*id).and_then(project::keys) != project::keys(before))
-            .map(|(id, _)| id);
-        let mut places = project::places_of(db, rekeyed).await?;
+        let seen = |growth: &Growth| growth.effect == Effect::Visible;
+        let changed_users = grown.users.iter().filter(|(_, growth)| seen(growth)).map(|(id, _)| id);
+        let mut places = project::places_of(db, changed_users).await?;
         places.extend(grown.places.iter().cloned());
-        project::list(db, &places, |user_id| users.get(user_id).and_then(project::keys)).await
+        let mut keys = BTreeMap::new();
+        for (_, user) in &places {
+            keys.entry(user).or_insert_with(|| self.keys_of(user));
+        }
+        let keys_of = |user: &UserId| keys.get(user).and_then(|keys| keys.as_deref());
+        let rekeyed = |user: &UserId| {
+            grown.users.get(user).is_some_and(|growth| growth.before.keys.as_ref() != keys_of(user))
+        };
+        let unlisted =
+            places.iter().filter(|place| grown.ended.contains(place) || keys_of(&place.1).is_none());
+        let unlisted = project::unlist(db, unlisted).await?;
+        let listed: Vec<_> = (places.iter())
+            .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
+            .filter_map(|place| Some((place, keys_of(&place.1)?)))
+            .collect();
+        project::list(db, &listed).await?;
+
+        let organizations =
+            grown.organizations.iter().filter(|(_, growth)| seen(growth)).map(|(id, _)| id).collect();
+        versions::bump(db, Touched { places: &places, unlisted: &unlisted, organizations: &organizations })
+            .await
+    }
+
+    /// What decides where a user stands in the lists.
+    fn keys_of(&self, user: &UserId) -> Option<Cow<'_, Keys>> {
+        match self.users.get(user) {
+            Some(state) => Parent::from(state).keys.map(Cow::Owned),
+            None => self.parents.get(user)?.keys.as_ref().map(Cow::Borrowed),
+        }
+    }
+}
+
+/// Users and organizations that a batch has to know.
+#[derive(Default)]
+struct Parents {
+    users: BTreeSet<UserId>,
+    organizations: BTreeSet<OrganizationId>,
+}
+
+impl Parents {
+    fn of_membership(&mut self, organization: &OrganizationId, user: &UserId) {
+        self.of_invitation(Some(organization), Some(user));
+    }
+
+    fn of_invitation(&mut self, organization: Option<&OrganizationId>, user: Option<&UserId>) {
+        self.organizations.extend(organization.cloned());
+        self.users.extend(user.cloned());
     }
 }

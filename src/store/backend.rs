@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 
 use super::error::StoreError;
+use super::rows::PREPARED;
 
 /// How many requests may read at the same time.
 const READERS: u32 = 8;
@@ -29,6 +30,7 @@ fn migrations() -> Migrator {
         migration(1, "read model", include_str!("../../migrations/sqlite/0001_read_model.sql")),
         migration(2, "reconcile", include_str!("../../migrations/sqlite/0002_reconcile.sql")),
         migration(3, "dead letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
+        migration(4, "versions", include_str!("../../migrations/sqlite/0004_versions.sql")),
     ])
 }
 
@@ -44,6 +46,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("secure_delete", "on")
         .foreign_keys(false)
         .busy_timeout(LOCK_PATIENCE)
+        .statement_cache_capacity(PREPARED)
         .disable_statement_logging()
 }
 

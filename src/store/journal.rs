@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde_json::{Value, json};
+use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
-use super::states::id_rows;
+use super::rows::{Statement, cell, ids};
 use crate::domain::{InvitationId, MembershipId, Outcome, UserId};
 
 /// The outcome of a delivery that could not be used.
@@ -51,38 +51,36 @@ impl Delivery {
 }
 
 /// A delivery and what became of it.
-pub(super) struct Entry {
-    pub(super) delivery: Delivery,
+pub(super) struct Entry<'a> {
+    pub(super) delivery: &'a Delivery,
     pub(super) outcome: &'static str,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<&'a str>,
 }
 
-const SETTLED: &str = "SELECT e.message_id FROM json_each($1) AS r
-    CROSS JOIN events e WHERE e.message_id = r.value->>'id' AND e.outcome IN ('applied', 'stale')";
+static SETTLED: Statement<1> = Statement::new(
+    "SELECT e.message_id FROM events e
+    WHERE e.message_id IN (VALUES {rows}) AND e.outcome IN ('applied', 'stale')",
+);
 
 /// Which of these messages were applied, or stale, before.
 pub(super) async fn settled<'a>(
     db: &mut SqliteConnection,
     deliveries: impl Iterator<Item = &'a Delivery>,
 ) -> Result<HashSet<String>, StoreError> {
-    let ids: Vec<_> = deliveries.map(|delivery| delivery.message_id.as_str()).collect();
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows: Vec<(String,)> = sqlx::query_as(SETTLED).bind(id_rows(ids)).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
+    let rows = ids(deliveries.map(|delivery| delivery.message_id.as_str()));
+    let rows = SETTLED.fetch(db, &rows).await?;
+    rows.iter().map(|row| Ok(row.try_get("message_id")?)).collect()
 }
 
-const RECORD: &str = "INSERT INTO events (message_id, type, object_id, user_id, occurred_at_ms,
-        received_at_ms, outcome, error, payload)
-    SELECT r.value->>'id', r.value->>'type', r.value->>'object', r.value->>'user',
-        CAST(r.value->>'occurred' AS BIGINT), CAST(r.value->>'received' AS BIGINT), r.value->>'outcome',
-        r.value->>'error', r.value->>'payload'
-    FROM json_each($1) AS r WHERE true
+static RECORD: Statement<9> = Statement::new(
+    "INSERT INTO events (message_id, type, object_id, user_id, occurred_at_ms, received_at_ms, outcome, error,
+        payload)
+    VALUES {rows}
     ON CONFLICT (message_id) DO UPDATE SET type = excluded.type, object_id = excluded.object_id,
         user_id = excluded.user_id, occurred_at_ms = excluded.occurred_at_ms,
         received_at_ms = excluded.received_at_ms, outcome = excluded.outcome, error = excluded.error,
-        payload = excluded.payload";
+        payload = excluded.payload",
+);
 
 const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_applied_event', $1)
     ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
@@ -90,51 +88,53 @@ const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_applied_
 /// Writes the entries of a batch; the payload of one that `is_erased` is left out.
 pub(super) async fn record(
     db: &mut SqliteConnection,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<'_>>,
     is_erased: impl Fn(&Delivery) -> bool,
 ) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
     let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
     let last_applied = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     // Within one batch the last word on a message counts, and a statement may touch a row only once.
-    let rows: BTreeMap<_, _> = (entries.iter())
-        .map(|Entry { delivery, outcome, error }| {
-            let payload = delivery.payload.as_ref().filter(|_| !is_erased(delivery));
-            let row = json!({
-                "id": delivery.message_id, "type": delivery.event_type, "object": delivery.object_id,
-                "user": delivery.user_id, "occurred": delivery.occurred_at_ms,
-                "received": delivery.received_at_ms, "outcome": outcome, "error": error, "payload": payload,
-            });
-            (&delivery.message_id, row)
-        })
-        .collect();
-    let rows = rows.into_values().collect::<Value>().to_string();
-    sqlx::query(RECORD).bind(rows).execute(&mut *db).await?;
+    let entries: BTreeMap<_, _> =
+        entries.into_iter().map(|entry| (entry.delivery.message_id.as_str(), entry)).collect();
+    let rows = entries.into_values().map(|Entry { delivery, outcome, error }| {
+        [
+            cell(delivery.message_id.as_str()),
+            cell(delivery.event_type),
+            cell(delivery.object_id.as_deref()),
+            cell(delivery.user_id.as_ref().map(UserId::as_str)),
+            cell(delivery.occurred_at_ms),
+            cell(delivery.received_at_ms),
+            cell(outcome),
+            cell(error),
+            cell(delivery.payload.as_deref().filter(|_| !is_erased(delivery))),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    RECORD.execute(&mut *db, &rows).await?;
     if let Some(at_ms) = last_applied {
         sqlx::query(ADVANCE).bind(at_ms).execute(db).await?;
     }
     Ok(())
 }
 
-const ERASE_USERS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
-    AND user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
-const ERASE_INVITATIONS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
-    AND object_id IN (SELECT i.id FROM json_each($1) AS r
-        CROSS JOIN invitations i WHERE i.user_id = r.value->>'id')";
-const ERASE_MEMBERSHIPS: &str = "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
-    AND object_id IN (SELECT m.id FROM json_each($1) AS r
-        CROSS JOIN memberships m WHERE m.user_id = r.value->>'id')";
+static ERASE_USERS: Statement<1> = Statement::new(
+    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND user_id IN (VALUES {rows})",
+);
+static ERASE_INVITATIONS: Statement<1> = Statement::new(
+    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    AND object_id IN (SELECT i.id FROM invitations i WHERE i.user_id IN (VALUES {rows}))",
+);
+static ERASE_MEMBERSHIPS: Statement<1> = Statement::new(
+    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    AND object_id IN (SELECT m.id FROM memberships m WHERE m.user_id IN (VALUES {rows}))",
+);
 
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
 /// and of the invitations that they accepted.
 pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) -> Result<(), StoreError> {
-    if !users.is_empty() {
-        let rows = id_rows(users.iter().map(|id| id.as_str()));
-        for statement in [ERASE_USERS, ERASE_MEMBERSHIPS, ERASE_INVITATIONS] {
-            sqlx::query(statement).bind(&rows).execute(&mut *db).await?;
-        }
+    let rows = ids(users.iter().map(|id| id.as_str()));
+    for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
+        statement.execute(&mut *db, &rows).await?;
     }
     Ok(())
 }

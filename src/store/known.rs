@@ -1,77 +1,68 @@
 //! What reconciliation asks of the read model: which version of an object is known, and which objects a
 //! walk has not seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{FromRow as _, Row as _};
 
 use super::error::StoreError;
-use super::states::id_rows;
-use crate::domain::{Entity, OrganizationId, UserId, Version};
-
-/// What is known of one object, as far as a comparison needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// This state.
-    State {
-        /// Its place in the order of states.
-        version: Version,
-        /// The greatest sign-in time ever seen; `None` for what is no user.
-        last_sign_in_at_ms: Option<i64>,
-    },
-    /// It is deleted, or one of its parents is.
-    Gone,
-}
+use super::rows::{Statement, ids};
+use super::states::user_id;
+use crate::domain::{Entity, Known, OrganizationId, UserId, Version};
 
 type KnownRow = (String, Option<i64>, Option<i64>, Option<i64>, Option<i64>, bool);
 
 macro_rules! known {
     ($table:literal, $sign_in:literal, $gone:literal) => {
-        concat!(
+        Statement::new(concat!(
             "SELECT x.id, x.updated_at_ms, x.observed_at_ms, x.content_digest, ",
             $sign_in,
             ", ",
             $gone,
-            " FROM json_each($1) AS r CROSS JOIN ",
+            " FROM ",
             $table,
-            " x WHERE x.id = r.value->>'id'"
-        )
+            " x WHERE x.id IN (VALUES {rows})"
+        ))
     };
 }
 
-fn known_statement(entity: Entity) -> &'static str {
-    match entity {
-        Entity::Users => known!("users", "x.last_sign_in_at_ms", "x.deleted_at_ms IS NOT NULL"),
-        Entity::Organizations => {
-            known!("organizations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL")
-        }
-        Entity::Memberships => {
-            known!("memberships", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1")
-        }
-        Entity::Invitations => {
-            known!("invitations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1")
-        }
-    }
-}
+static KNOWN_USERS: Statement<1> = known!("users", "x.last_sign_in_at_ms", "x.deleted_at_ms IS NOT NULL");
+static KNOWN_ORGANIZATIONS: Statement<1> =
+    known!("organizations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL");
+static KNOWN_MEMBERSHIPS: Statement<1> =
+    known!("memberships", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1");
+static KNOWN_INVITATIONS: Statement<1> =
+    known!("invitations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1");
 
 /// What is known of these objects. One that is missing in the answer is not known.
 pub(super) async fn of(
     readers: &SqlitePool,
     entity: Entity,
-    ids: impl Iterator<Item = &str>,
+    objects: impl Iterator<Item = &str>,
 ) -> Result<HashMap<String, Known>, StoreError> {
-    let rows: Vec<KnownRow> =
-        sqlx::query_as(known_statement(entity)).bind(id_rows(ids)).fetch_all(readers).await?;
-    let known = rows.into_iter().filter_map(|(id, updated, observed, digest, last_sign_in_at_ms, gone)| {
+    let statement = match entity {
+        Entity::Users => &KNOWN_USERS,
+        Entity::Organizations => &KNOWN_ORGANIZATIONS,
+        Entity::Memberships => &KNOWN_MEMBERSHIPS,
+        Entity::Invitations => &KNOWN_INVITATIONS,
+    };
+    let rows = statement.fetch(&mut *readers.acquire().await?, &ids(objects)).await?;
+    let mut known = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let (id, updated, observed, digest, last_sign_in_at_ms, gone) = KnownRow::from_row(row)?;
         if gone {
-            return Some((id, Known::Gone));
+            known.insert(id, Known::Gone);
+        } else if let (Some(updated_at_ms), Some(observed_at_ms), Some(content_digest)) =
+            (updated, observed, digest)
+        {
+            let version = Version { updated_at_ms, observed_at_ms, content_digest };
+            known.insert(id, Known::State { version, last_sign_in_at_ms });
         }
-        let version = Version { updated_at_ms: updated?, observed_at_ms: observed?, content_digest: digest? };
-        Some((id, Known::State { version, last_sign_in_at_ms }))
-    });
-    Ok(known.collect())
+    }
+    Ok(known)
 }
 
 /// An object that stands here, and that Clerk may not have any more.
@@ -151,46 +142,53 @@ pub(super) async fn count(readers: &SqlitePool, entity: Entity) -> Result<u64, S
 }
 
 macro_rules! children {
-    ($table:literal) => {
-        concat!(
-            "SELECT x.id FROM json_each($1) AS r CROSS JOIN ",
+    ($table:literal, $parent:literal) => {
+        Statement::new(concat!(
+            "SELECT x.id FROM ",
             $table,
-            " x WHERE x.user_id = r.value->>'id'
-                AND x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0
-            UNION
-            SELECT x.id FROM json_each($2) AS r CROSS JOIN ",
-            $table,
-            " x WHERE x.organization_id = r.value->>'id'
+            " x WHERE x.",
+            $parent,
+            " IN (VALUES {rows})
                 AND x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0"
-        )
+        ))
     };
 }
 
-/// The memberships and the invitations that would fall with these users and organizations.
+static MEMBERSHIPS_OF_USERS: Statement<1> = children!("memberships", "user_id");
+static MEMBERSHIPS_OF_ORGANIZATIONS: Statement<1> = children!("memberships", "organization_id");
+static INVITATIONS_OF_USERS: Statement<1> = children!("invitations", "user_id");
+static INVITATIONS_OF_ORGANIZATIONS: Statement<1> = children!("invitations", "organization_id");
+
+/// The memberships and the invitations that would fall with these users and organizations; one that would fall
+/// with both is named twice.
 pub(super) async fn children(
     readers: &SqlitePool,
     users: &[UserId],
     organizations: &[OrganizationId],
 ) -> Result<(Vec<String>, Vec<String>), StoreError> {
-    let users = id_rows(users.iter().map(UserId::as_str));
-    let organizations = id_rows(organizations.iter().map(OrganizationId::as_str));
-    let mut ids = Vec::with_capacity(2);
-    for statement in [children!("memberships"), children!("invitations")] {
-        let rows: Vec<String> =
-            sqlx::query_scalar(statement).bind(&users).bind(&organizations).fetch_all(readers).await?;
-        ids.push(rows);
-    }
-    let invitations = ids.pop().unwrap_or_default();
-    Ok((ids.pop().unwrap_or_default(), invitations))
+    let db = &mut *readers.acquire().await?;
+    let users = ids(users.iter().map(UserId::as_str));
+    let organizations = ids(organizations.iter().map(OrganizationId::as_str));
+    let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
+    memberships.append(&mut MEMBERSHIPS_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+    let mut invitations = INVITATIONS_OF_USERS.fetch(db, &users).await?;
+    invitations.append(&mut INVITATIONS_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+    Ok((texts(&memberships)?, texts(&invitations)?))
 }
 
-const UNKNOWN_USERS: &str = "SELECT r.value->>'id' FROM json_each($1) AS r
-    LEFT JOIN users u ON u.id = r.value->>'id'
-    WHERE u.id IS NULL OR (u.updated_at_ms IS NULL AND u.deleted_at_ms IS NULL)";
+fn texts(rows: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
+    rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+}
+
+static KNOWN_PEOPLE: Statement<1> = Statement::new(
+    "SELECT u.id FROM users u
+    WHERE u.id IN (VALUES {rows}) AND (u.updated_at_ms IS NOT NULL OR u.deleted_at_ms IS NOT NULL)",
+);
 
 /// Those of these users of whom nothing is known.
 pub(super) async fn unknown_users(readers: &SqlitePool, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-    let rows = id_rows(users.iter().map(UserId::as_str));
-    let ids: Vec<String> = sqlx::query_scalar(UNKNOWN_USERS).bind(rows).fetch_all(readers).await?;
-    ids.into_iter().map(|id| UserId::parse(id).map_err(|_| StoreError::Foreign("user id"))).collect()
+    let rows = ids(users.iter().map(UserId::as_str));
+    let rows = KNOWN_PEOPLE.fetch(&mut *readers.acquire().await?, &rows).await?;
+    let known: HashSet<UserId> = rows.iter().map(|row| user_id(row, "id")).collect::<Result<_, _>>()?;
+    Ok(users.iter().filter(|id| !known.contains(id)).cloned().collect())
 }

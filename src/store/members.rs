@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::error::StoreError;
-use super::states::{id_rows, user};
+use super::states::user;
 use crate::domain::model::Metadata;
 use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Page, Role, UserId};
 
@@ -35,7 +35,7 @@ macro_rules! list {
     (ids $key:literal) => {
         list!(
             "json_each($5) AS r CROSS JOIN members x CROSS JOIN users u CROSS JOIN memberships m
-            WHERE x.user_id = r.value->>'id'",
+            WHERE x.user_id = r.value",
             $key
         )
     };
@@ -113,7 +113,8 @@ async fn fetch(
     bound = bound.bind(rows);
     if let Some(ids) = &query.ids {
         let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
-        bound = bound.bind(id_rows(distinct));
+        // At most a hundred; the one list that is not worth a statement for each length.
+        bound = bound.bind(serde_json::Value::from_iter(distinct).to_string());
     }
     bound.fetch_all(db).await?.iter().map(member).collect()
 }

@@ -9,11 +9,14 @@ mod error;
 mod journal;
 mod known;
 mod members;
+mod parents;
 mod passes;
 mod project;
+mod rows;
 mod scrub;
 mod standing;
 mod states;
+mod versions;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,11 +31,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
-use crate::domain::{Change, Entity, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
+use crate::domain::{Change, Entity, Known, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
+pub use apply::Applied;
 use apply::Work;
 pub use error::StoreError;
 pub use journal::Delivery;
-pub use known::{Known, Unseen};
+pub use known::Unseen;
 pub use passes::StoredPass;
 use writer::Job;
 
@@ -77,22 +81,30 @@ impl Store {
     /// Applies what a delivery says, and journals it, in one transaction. The answer comes when it is
     /// durable; an error means that nothing was written.
     pub async fn deliver(&self, delivery: Delivery, changes: Vec<Change>) -> Result<Outcome, StoreError> {
-        let outcomes = self.write(Work::Delivery { delivery, changes }).await?;
-        Ok(outcomes.first().copied().unwrap_or(Outcome::Stale))
+        let applied = self.write(Work::Delivery { delivery, changes }).await?;
+        Ok(applied.first().map_or(Outcome::Stale, |applied| applied.outcome))
     }
 
     /// Keeps a delivery that could not be used as a dead letter, and why. The same message is tried again
     /// when it comes again. `Some` when the message was applied, or stale, before: then nothing is kept.
     pub async fn bury(&self, delivery: Delivery, error: String) -> Result<Option<Outcome>, StoreError> {
-        Ok(self.write(Work::DeadLetter { delivery, error }).await?.first().copied())
+        let applied = self.write(Work::DeadLetter { delivery, error }).await?;
+        Ok(applied.first().map(|applied| applied.outcome))
     }
 
-    /// Applies what a pass found; one outcome for each change.
-    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, StoreError> {
-        self.write(Work::Pass { changes }).await
+    /// Applies what a pass found, and says of each change what became of it. Waits while the queue is full: a pass
+    /// has time, and must not crowd out deliveries.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Applied>, StoreError> {
+        let work = Work::Pass { changes };
+        let budget = Arc::clone(&self.budget).acquire_many_owned(work.kib()).await;
+        let budget = budget.map_err(|_| StoreError::Closed)?;
+        let place = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        place.send(Job { work, reply, _budget: budget });
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    async fn write(&self, work: Work) -> Result<Vec<Outcome>, StoreError> {
+    async fn write(&self, work: Work) -> Result<Vec<Applied>, StoreError> {
         let budget = Arc::clone(&self.budget).try_acquire_many_owned(work.kib());
         let (reply, answer) = oneshot::channel();
         let job = Job { work, reply, _budget: budget.map_err(|_| StoreError::Busy)? };

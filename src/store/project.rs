@@ -3,125 +3,116 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::StoreError;
-use super::states::id_rows;
-use crate::domain::fold::email_key;
-use crate::domain::merge::UserState;
+use super::parents::Keys;
+use super::rows::{Statement, cell, ids};
+use super::states::{organization_id, user_id};
 use crate::domain::{OrganizationId, UserId};
 
 /// A user's place in an organization.
 pub(super) type Place = (OrganizationId, UserId);
 
-/// What decides where a user stands in the lists; `None` while it is not listed anywhere.
-pub(super) fn keys(user: &UserState) -> Option<(i64, String)> {
-    let user = &user.known.as_ref()?.content;
-    Some((user.created_at_ms, email_key(user.email.as_deref())))
-}
-
-const MEMBERSHIPS_FALL_WITH_USERS: &str = "UPDATE memberships
-    SET fallen = 1, role = '', public_metadata = '{}'
-    WHERE user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
-const INVITATIONS_FALL_WITH_USERS: &str = "UPDATE invitations
+static MEMBERSHIPS_FALL_WITH_USERS: Statement<1> = Statement::new(
+    "UPDATE memberships SET fallen = 1, role = '', public_metadata = '{}'
+    WHERE user_id IN (VALUES {rows})",
+);
+static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
+    "UPDATE invitations
     SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
         role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
-    WHERE user_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
+    WHERE user_id IN (VALUES {rows})",
+);
 
 /// Removes, and blanks, what belongs to users that were deleted.
 pub(super) async fn fall_with_users(db: &mut SqliteConnection, users: &[&UserId]) -> Result<(), StoreError> {
-    if users.is_empty() {
-        return Ok(());
-    }
-    let rows = id_rows(users.iter().map(|id| id.as_str()));
-    sqlx::query(MEMBERSHIPS_FALL_WITH_USERS).bind(&rows).execute(&mut *db).await?;
-    sqlx::query(INVITATIONS_FALL_WITH_USERS).bind(&rows).execute(db).await?;
-    Ok(())
+    let rows = ids(users.iter().map(|id| id.as_str()));
+    MEMBERSHIPS_FALL_WITH_USERS.execute(&mut *db, &rows).await?;
+    INVITATIONS_FALL_WITH_USERS.execute(db, &rows).await
 }
 
-const MEMBERSHIPS_FALL_WITH_ORGANIZATIONS: &str = "UPDATE memberships
-    SET fallen = 1, role = '', public_metadata = '{}'
-    WHERE organization_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
-const INVITATIONS_FALL_WITH_ORGANIZATIONS: &str = "UPDATE invitations
+static MEMBERSHIPS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
+    "UPDATE memberships SET fallen = 1, role = '', public_metadata = '{}'
+    WHERE organization_id IN (VALUES {rows})",
+);
+static INVITATIONS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
+    "UPDATE invitations
     SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
         role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
-    WHERE organization_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
-const UNLIST_ORGANIZATIONS: &str = "DELETE FROM members
-    WHERE organization_id IN (SELECT r.value->>'id' FROM json_each($1) AS r)";
+    WHERE organization_id IN (VALUES {rows})",
+);
+static UNLIST_ORGANIZATIONS: Statement<1> =
+    Statement::new("DELETE FROM members WHERE organization_id IN (VALUES {rows})");
 
 /// Removes what belongs to organizations that were deleted.
 pub(super) async fn fall_with_organizations(
     db: &mut SqliteConnection,
     organizations: &[&OrganizationId],
 ) -> Result<(), StoreError> {
-    if organizations.is_empty() {
-        return Ok(());
-    }
-    let rows = id_rows(organizations.iter().map(|id| id.as_str()));
+    let rows = ids(organizations.iter().map(|id| id.as_str()));
     for statement in
-        [MEMBERSHIPS_FALL_WITH_ORGANIZATIONS, INVITATIONS_FALL_WITH_ORGANIZATIONS, UNLIST_ORGANIZATIONS]
+        [&MEMBERSHIPS_FALL_WITH_ORGANIZATIONS, &INVITATIONS_FALL_WITH_ORGANIZATIONS, &UNLIST_ORGANIZATIONS]
     {
-        sqlx::query(statement).bind(&rows).execute(&mut *db).await?;
+        statement.execute(&mut *db, &rows).await?;
     }
     Ok(())
 }
 
-const PLACES_OF_USERS: &str = "SELECT DISTINCT m.organization_id, m.user_id
-    FROM json_each($1) AS r CROSS JOIN memberships m WHERE m.user_id = r.value->>'id'";
+static PLACES_OF_USERS: Statement<1> = Statement::new(
+    "SELECT DISTINCT m.organization_id, m.user_id FROM memberships m WHERE m.user_id IN (VALUES {rows})",
+);
 
 /// Every place of these users.
 pub(super) async fn places_of(
     db: &mut SqliteConnection,
     users: impl Iterator<Item = &UserId>,
 ) -> Result<BTreeSet<Place>, StoreError> {
-    let users: Vec<_> = users.map(UserId::as_str).collect();
-    if users.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let rows: Vec<(String, String)> =
-        sqlx::query_as(PLACES_OF_USERS).bind(id_rows(users)).fetch_all(db).await?;
-    let place = |(organization, user): (String, String)| {
-        let organization =
-            OrganizationId::parse(organization).map_err(|_| StoreError::Foreign("organization id"))?;
-        let user = UserId::parse(user).map_err(|_| StoreError::Foreign("user id"))?;
-        Ok((organization, user))
-    };
-    rows.into_iter().map(place).collect()
+    let rows = PLACES_OF_USERS.fetch(db, &ids(users.map(UserId::as_str))).await?;
+    rows.iter().map(|row| Ok((organization_id(row, "organization_id")?, user_id(row, "user_id")?))).collect()
 }
 
-const UNLIST: &str = "DELETE FROM members WHERE (organization_id, user_id) IN
-    (SELECT r.value->>'organization', r.value->>'user' FROM json_each($1) AS r)";
-
-const LIST: &str = "INSERT INTO members
-        (organization_id, user_id, membership_id, account_created_at_ms, email_key)
-    SELECT m.organization_id, m.user_id, m.id, CAST(r.value->>'created' AS BIGINT), r.value->>'email_key'
-    FROM json_each($1) AS r
-    CROSS JOIN memberships m
-    WHERE m.organization_id = r.value->>'organization' AND m.user_id = r.value->>'user'
+static LIST: Statement<4> = Statement::new(
+    "INSERT INTO members (organization_id, user_id, membership_id, account_created_at_ms, email_key)
+    SELECT m.organization_id, m.user_id, m.id, r.column3, r.column4
+    FROM (VALUES {rows}) AS r CROSS JOIN memberships m
+    WHERE m.organization_id = r.column1 AND m.user_id = r.column2
         AND m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
         SELECT 1 FROM memberships newer
         WHERE newer.organization_id = m.organization_id AND newer.user_id = m.user_id
-            AND (newer.created_at_ms, newer.id) > (m.created_at_ms, m.id))";
+            AND (newer.created_at_ms, newer.id) > (m.created_at_ms, m.id))
+    ON CONFLICT (organization_id, user_id) DO UPDATE SET membership_id = excluded.membership_id,
+        account_created_at_ms = excluded.account_created_at_ms, email_key = excluded.email_key",
+);
 
-/// Lists these places anew: the newest membership, if it stands, once its user is known. Clerk has one membership
-/// of a user in an organization at a time, so a newer one that has ended proves that the older one has too.
-pub(super) async fn list(
+/// Lists these places: the newest membership, if it stands. Clerk has one membership of a user in an organization
+/// at a time, so a newer one that has ended proves that the older one has too.
+pub(super) async fn list(db: &mut SqliteConnection, places: &[(&Place, &Keys)]) -> Result<(), StoreError> {
+    let rows: Vec<_> = (places.iter())
+        .map(|((organization, user), keys)| {
+            [
+                cell(organization.as_str()),
+                cell(user.as_str()),
+                cell(keys.account_created_at_ms),
+                cell(keys.email_key.as_str()),
+            ]
+        })
+        .collect();
+    LIST.execute(db, &rows).await
+}
+
+static UNLIST: Statement<2> = Statement::new(
+    "DELETE FROM members WHERE (organization_id, user_id) IN (VALUES {rows})
+    RETURNING organization_id, user_id",
+);
+
+/// Takes these places off the lists. Answers with those that were on them.
+pub(super) async fn unlist(
     db: &mut SqliteConnection,
-    places: &BTreeSet<Place>,
-    keys: impl Fn(&UserId) -> Option<(i64, String)>,
-) -> Result<(), StoreError> {
-    if places.is_empty() {
-        return Ok(());
-    }
-    let all = places.iter().map(|(organization, user)| json!({ "organization": organization, "user": user }));
-    sqlx::query(UNLIST).bind(all.collect::<Value>().to_string()).execute(&mut *db).await?;
-    let known = places.iter().filter_map(|(organization, user)| {
-        let (created, email_key) = keys(user)?;
-        Some(
-            json!({ "organization": organization, "user": user, "created": created, "email_key": email_key }),
-        )
-    });
-    sqlx::query(LIST).bind(known.collect::<Value>().to_string()).execute(db).await?;
-    Ok(())
+    places: impl Iterator<Item = &Place>,
+) -> Result<BTreeSet<Place>, StoreError> {
+    let rows: Vec<_> =
+        places.map(|(organization, user)| [cell(organization.as_str()), cell(user.as_str())]).collect();
+    let rows = UNLIST.fetch(db, &rows).await?;
+    rows.iter().map(|row| Ok((organization_id(row, "organization_id")?, user_id(row, "user_id")?))).collect()
 }

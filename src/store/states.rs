@@ -1,14 +1,12 @@
-//! Loads and saves the states that `domain::merge` works on: one statement for each entity and batch.
-//!
-//! Rows travel as one JSON text, because on SQLite every statement crosses to a thread and back.
+//! Loads and saves the states that `domain::merge` works on, many at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::error::StoreError;
+use super::rows::{Cell, Statement, cell, ids};
 use crate::domain::id::InvalidId;
 use crate::domain::merge::{InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::model::Metadata;
@@ -17,13 +15,18 @@ use crate::domain::{
     OrganizationId, Role, User, UserId, Version,
 };
 
-/// A JSON array of `{"id": …}`, as the statements take it.
-pub(super) fn id_rows<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    ids.into_iter().map(|id| json!({ "id": id })).collect::<Value>().to_string()
-}
-
 fn foreign(column: &'static str) -> impl FnOnce(InvalidId) -> StoreError {
     move |_| StoreError::Foreign(column)
+}
+
+/// A user's id out of a row.
+pub(super) fn user_id(row: &SqliteRow, column: &str) -> Result<UserId, StoreError> {
+    UserId::parse(row.try_get::<&str, _>(column)?).map_err(foreign("user id"))
+}
+
+/// An organization's id out of a row.
+pub(super) fn organization_id(row: &SqliteRow, column: &str) -> Result<OrganizationId, StoreError> {
+    OrganizationId::parse(row.try_get::<&str, _>(column)?).map_err(foreign("organization id"))
 }
 
 fn version(row: &SqliteRow) -> Result<Option<Version>, StoreError> {
@@ -61,29 +64,25 @@ pub(super) fn user(row: &SqliteRow, id: UserId) -> Result<User, StoreError> {
     })
 }
 
-/// A known state, and the version columns of an unknown one.
-fn version_columns<T>(known: Option<&Observed<T>>) -> [Option<i64>; 3] {
+/// The version columns: all NULL while no state is known.
+fn version_cells<T>(known: Option<&Observed<T>>) -> [Cell<'static>; 3] {
     let version = known.map(|known| known.version);
     [
-        version.map(|version| version.updated_at_ms),
-        version.map(|version| version.observed_at_ms),
-        version.map(|version| version.content_digest),
+        cell(version.map(|version| version.updated_at_ms)),
+        cell(version.map(|version| version.observed_at_ms)),
+        cell(version.map(|version| version.content_digest)),
     ]
 }
 
-const LOAD_USERS: &str = "SELECT u.* FROM json_each($1) AS r CROSS JOIN users u WHERE u.id = r.value->>'id'";
+static LOAD_USERS: Statement<1> = Statement::new("SELECT u.* FROM users u WHERE u.id IN (VALUES {rows})");
 
 pub(super) async fn load_users(
     db: &mut SqliteConnection,
-    ids: &BTreeSet<UserId>,
+    users: &BTreeSet<UserId>,
 ) -> Result<BTreeMap<UserId, UserState>, StoreError> {
-    let mut states: BTreeMap<_, _> = ids.iter().map(|id| (id.clone(), UserState::default())).collect();
-    if states.is_empty() {
-        return Ok(states);
-    }
-    let rows = id_rows(ids.iter().map(UserId::as_str));
-    for row in sqlx::query(LOAD_USERS).bind(rows).fetch_all(db).await? {
-        let id = UserId::parse(row.try_get::<String, _>("id")?).map_err(foreign("user id"))?;
+    let mut states = BTreeMap::new();
+    for row in LOAD_USERS.fetch(db, &ids(users.iter().map(UserId::as_str))).await? {
+        let id = user_id(&row, "id")?;
         let known = match version(&row)? {
             Some(version) => Some(Observed { content: user(&row, id.clone())?, version }),
             None => None,
@@ -98,78 +97,60 @@ pub(super) async fn load_users(
     Ok(states)
 }
 
-const SAVE_USERS: &str = "INSERT INTO users (id, updated_at_ms, observed_at_ms, content_digest, first_name,
+static SAVE_USERS: Statement<15> = Statement::new(
+    "INSERT INTO users (id, updated_at_ms, observed_at_ms, content_digest, first_name,
         last_name, username, email, image_url, has_image, banned, public_metadata, created_at_ms,
         last_sign_in_at_ms, deleted_at_ms)
-    SELECT r.value->>'id', CAST(r.value->>'updated' AS BIGINT), CAST(r.value->>'observed' AS BIGINT),
-        CAST(r.value->>'digest' AS BIGINT), r.value->>'first_name', r.value->>'last_name',
-        r.value->>'username', r.value->>'email', r.value->>'image_url',
-        CAST(r.value->>'has_image' AS BIGINT), CAST(r.value->>'banned' AS BIGINT),
-        r.value->>'public_metadata', CAST(r.value->>'created' AS BIGINT),
-        CAST(r.value->>'last_sign_in' AS BIGINT), CAST(r.value->>'deleted' AS BIGINT)
-    FROM json_each($1) AS r WHERE true
+    VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET updated_at_ms = excluded.updated_at_ms,
         observed_at_ms = excluded.observed_at_ms, content_digest = excluded.content_digest,
         first_name = excluded.first_name, last_name = excluded.last_name, username = excluded.username,
         email = excluded.email, image_url = excluded.image_url, has_image = excluded.has_image,
         banned = excluded.banned, public_metadata = excluded.public_metadata,
         created_at_ms = excluded.created_at_ms, last_sign_in_at_ms = excluded.last_sign_in_at_ms,
-        deleted_at_ms = excluded.deleted_at_ms";
+        deleted_at_ms = excluded.deleted_at_ms",
+);
 
 pub(super) async fn save_users(
     db: &mut SqliteConnection,
     states: impl Iterator<Item = (&UserId, &UserState)>,
 ) -> Result<(), StoreError> {
-    let rows = states.map(|(id, state)| {
-        let [updated, observed, digest] = version_columns(state.known.as_ref());
+    let row = |(id, state)| {
+        let (id, state): (&UserId, &UserState) = (id, state);
+        let [updated, observed, digest] = version_cells(state.known.as_ref());
         let user = state.known.as_ref().map(|known| &known.content);
-        json!({
-            "id": id, "updated": updated, "observed": observed, "digest": digest,
-            "first_name": user.and_then(|user| user.first_name.as_ref()),
-            "last_name": user.and_then(|user| user.last_name.as_ref()),
-            "username": user.and_then(|user| user.username.as_ref()),
-            "email": user.and_then(|user| user.email.as_ref()),
-            "image_url": user.and_then(|user| user.image_url.as_ref()),
-            "has_image": i64::from(user.is_some_and(|user| user.has_image)),
-            "banned": i64::from(user.is_some_and(|user| user.banned)),
-            "public_metadata": user.map_or("{}", |user| user.public_metadata.as_str()),
-            "created": user.map_or(0, |user| user.created_at_ms),
-            "last_sign_in": state.last_sign_in_at_ms,
-            "deleted": state.deleted_at_ms,
-        })
-    });
-    save(db, SAVE_USERS, rows).await
+        [
+            cell(id.as_str()),
+            updated,
+            observed,
+            digest,
+            cell(user.and_then(|user| user.first_name.as_deref())),
+            cell(user.and_then(|user| user.last_name.as_deref())),
+            cell(user.and_then(|user| user.username.as_deref())),
+            cell(user.and_then(|user| user.email.as_deref())),
+            cell(user.and_then(|user| user.image_url.as_deref())),
+            cell(user.is_some_and(|user| user.has_image)),
+            cell(user.is_some_and(|user| user.banned)),
+            cell(user.map_or("{}", |user| user.public_metadata.as_str())),
+            cell(user.map_or(0, |user| user.created_at_ms)),
+            cell(state.last_sign_in_at_ms),
+            cell(state.deleted_at_ms),
+        ]
+    };
+    SAVE_USERS.execute(db, &states.map(row).collect::<Vec<_>>()).await
 }
 
-/// Runs one of the `SAVE_` statements over rows as JSON; nothing when there are none.
-async fn save(
-    db: &mut SqliteConnection,
-    statement: &'static str,
-    rows: impl Iterator<Item = Value>,
-) -> Result<(), StoreError> {
-    let rows: Vec<Value> = rows.collect();
-    if !rows.is_empty() {
-        sqlx::query(statement).bind(Value::Array(rows).to_string()).execute(db).await?;
-    }
-    Ok(())
-}
-
-const LOAD_ORGANIZATIONS: &str =
-    "SELECT o.* FROM json_each($1) AS r CROSS JOIN organizations o WHERE o.id = r.value->>'id'";
+static LOAD_ORGANIZATIONS: Statement<1> =
+    Statement::new("SELECT o.* FROM organizations o WHERE o.id IN (VALUES {rows})");
 
 pub(super) async fn load_organizations(
     db: &mut SqliteConnection,
-    ids: &BTreeSet<OrganizationId>,
+    organizations: &BTreeSet<OrganizationId>,
 ) -> Result<BTreeMap<OrganizationId, OrganizationState>, StoreError> {
-    let mut states: BTreeMap<_, _> =
-        ids.iter().map(|id| (id.clone(), OrganizationState::default())).collect();
-    if states.is_empty() {
-        return Ok(states);
-    }
-    let rows = id_rows(ids.iter().map(OrganizationId::as_str));
-    for row in sqlx::query(LOAD_ORGANIZATIONS).bind(rows).fetch_all(db).await? {
-        let id =
-            OrganizationId::parse(row.try_get::<String, _>("id")?).map_err(foreign("organization id"))?;
+    let mut states = BTreeMap::new();
+    let rows = ids(organizations.iter().map(OrganizationId::as_str));
+    for row in LOAD_ORGANIZATIONS.fetch(db, &rows).await? {
+        let id = organization_id(&row, "id")?;
         let known = match version(&row)? {
             Some(version) => {
                 let content = Organization {
@@ -186,52 +167,50 @@ pub(super) async fn load_organizations(
     Ok(states)
 }
 
-const SAVE_ORGANIZATIONS: &str = "INSERT INTO organizations (id, updated_at_ms, observed_at_ms,
-        content_digest, name, created_at_ms, deleted_at_ms)
-    SELECT r.value->>'id', CAST(r.value->>'updated' AS BIGINT), CAST(r.value->>'observed' AS BIGINT),
-        CAST(r.value->>'digest' AS BIGINT), r.value->>'name', CAST(r.value->>'created' AS BIGINT),
-        CAST(r.value->>'deleted' AS BIGINT)
-    FROM json_each($1) AS r WHERE true
+static SAVE_ORGANIZATIONS: Statement<7> = Statement::new(
+    "INSERT INTO organizations (id, updated_at_ms, observed_at_ms, content_digest, name,
+        created_at_ms, deleted_at_ms)
+    VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET updated_at_ms = excluded.updated_at_ms,
         observed_at_ms = excluded.observed_at_ms, content_digest = excluded.content_digest,
         name = excluded.name, created_at_ms = excluded.created_at_ms,
-        deleted_at_ms = excluded.deleted_at_ms";
+        deleted_at_ms = excluded.deleted_at_ms",
+);
 
 pub(super) async fn save_organizations(
     db: &mut SqliteConnection,
     states: impl Iterator<Item = (&OrganizationId, &OrganizationState)>,
 ) -> Result<(), StoreError> {
-    let rows = states.map(|(id, state)| {
-        let [updated, observed, digest] = version_columns(state.known.as_ref());
+    let row = |(id, state)| {
+        let (id, state): (&OrganizationId, &OrganizationState) = (id, state);
+        let [updated, observed, digest] = version_cells(state.known.as_ref());
         let organization = state.known.as_ref().map(|known| &known.content);
-        json!({
-            "id": id, "updated": updated, "observed": observed, "digest": digest,
-            "name": organization.and_then(|organization| organization.name.as_ref()),
-            "created": organization.map_or(0, |organization| organization.created_at_ms),
-            "deleted": state.deleted_at_ms,
-        })
-    });
-    save(db, SAVE_ORGANIZATIONS, rows).await
+        [
+            cell(id.as_str()),
+            updated,
+            observed,
+            digest,
+            cell(organization.and_then(|organization| organization.name.as_deref())),
+            cell(organization.map_or(0, |organization| organization.created_at_ms)),
+            cell(state.deleted_at_ms),
+        ]
+    };
+    SAVE_ORGANIZATIONS.execute(db, &states.map(row).collect::<Vec<_>>()).await
 }
 
-const LOAD_MEMBERSHIPS: &str =
-    "SELECT m.* FROM json_each($1) AS r CROSS JOIN memberships m WHERE m.id = r.value->>'id'";
+static LOAD_MEMBERSHIPS: Statement<1> =
+    Statement::new("SELECT m.* FROM memberships m WHERE m.id IN (VALUES {rows})");
 
-/// Loads those memberships of which a row is there.
 pub(super) async fn load_memberships(
     db: &mut SqliteConnection,
-    ids: &BTreeSet<MembershipId>,
+    memberships: &BTreeSet<MembershipId>,
 ) -> Result<BTreeMap<MembershipId, MembershipState>, StoreError> {
     let mut states = BTreeMap::new();
-    if ids.is_empty() {
-        return Ok(states);
-    }
-    let rows = id_rows(ids.iter().map(MembershipId::as_str));
-    for row in sqlx::query(LOAD_MEMBERSHIPS).bind(rows).fetch_all(db).await? {
-        let id = MembershipId::parse(row.try_get::<String, _>("id")?).map_err(foreign("membership id"))?;
-        let organization_id = OrganizationId::parse(row.try_get::<String, _>("organization_id")?)
-            .map_err(foreign("organization id"))?;
-        let user_id = UserId::parse(row.try_get::<String, _>("user_id")?).map_err(foreign("user id"))?;
+    let rows = ids(memberships.iter().map(MembershipId::as_str));
+    for row in LOAD_MEMBERSHIPS.fetch(db, &rows).await? {
+        let id = MembershipId::parse(row.try_get::<&str, _>("id")?).map_err(foreign("membership id"))?;
+        let organization_id = organization_id(&row, "organization_id")?;
+        let user_id = user_id(&row, "user_id")?;
         let created_at_ms = row.try_get("created_at_ms")?;
         let known = match version(&row)? {
             Some(version) => {
@@ -254,18 +233,16 @@ pub(super) async fn load_memberships(
     Ok(states)
 }
 
-const SAVE_MEMBERSHIPS: &str = "INSERT INTO memberships (id, organization_id, user_id, created_at_ms,
-        updated_at_ms, observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen)
-    SELECT r.value->>'id', r.value->>'organization', r.value->>'user', CAST(r.value->>'created' AS BIGINT),
-        CAST(r.value->>'updated' AS BIGINT), CAST(r.value->>'observed' AS BIGINT),
-        CAST(r.value->>'digest' AS BIGINT), r.value->>'role', r.value->>'public_metadata',
-        CAST(r.value->>'deleted' AS BIGINT), CAST(r.value->>'fallen' AS BIGINT)
-    FROM json_each($1) AS r WHERE true
+static SAVE_MEMBERSHIPS: Statement<11> = Statement::new(
+    "INSERT INTO memberships (id, organization_id, user_id, created_at_ms, updated_at_ms,
+        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen)
+    VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, user_id = excluded.user_id,
         created_at_ms = excluded.created_at_ms, updated_at_ms = excluded.updated_at_ms,
         observed_at_ms = excluded.observed_at_ms, content_digest = excluded.content_digest,
         role = excluded.role, public_metadata = excluded.public_metadata,
-        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen";
+        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen",
+);
 
 /// Saves memberships; `fallen` says of which one the user or the organization is deleted.
 pub(super) async fn save_memberships(
@@ -273,40 +250,44 @@ pub(super) async fn save_memberships(
     states: impl Iterator<Item = (&MembershipId, &MembershipState)>,
     fallen: impl Fn(&MembershipState) -> bool,
 ) -> Result<(), StoreError> {
-    let rows = states.map(|(id, state)| {
-        let [updated, observed, digest] = version_columns(state.known.as_ref());
+    let row = |(id, state)| {
+        let (id, state): (&MembershipId, &MembershipState) = (id, state);
+        let [updated, observed, digest] = version_cells(state.known.as_ref());
         let fallen = fallen(state);
         let shown = state.known.as_ref().map(|known| &known.content).filter(|_| !fallen);
-        json!({
-            "id": id, "organization": state.organization_id, "user": state.user_id,
-            "created": state.created_at_ms, "updated": updated, "observed": observed, "digest": digest,
-            "role": shown.map_or("", |membership| membership.role.as_str()),
-            "public_metadata": shown.map_or("{}", |membership| membership.public_metadata.as_str()),
-            "deleted": state.deleted_at_ms, "fallen": i64::from(fallen),
-        })
-    });
-    save(db, SAVE_MEMBERSHIPS, rows).await
+        [
+            cell(id.as_str()),
+            cell(state.organization_id.as_str()),
+            cell(state.user_id.as_str()),
+            cell(state.created_at_ms),
+            updated,
+            observed,
+            digest,
+            cell(shown.map_or("", |membership| membership.role.as_str())),
+            cell(shown.map_or("{}", |membership| membership.public_metadata.as_str())),
+            cell(state.deleted_at_ms),
+            cell(fallen),
+        ]
+    };
+    SAVE_MEMBERSHIPS.execute(db, &states.map(row).collect::<Vec<_>>()).await
 }
 
-const LOAD_INVITATIONS: &str =
-    "SELECT i.* FROM json_each($1) AS r CROSS JOIN invitations i WHERE i.id = r.value->>'id'";
+static LOAD_INVITATIONS: Statement<1> =
+    Statement::new("SELECT i.* FROM invitations i WHERE i.id IN (VALUES {rows})");
 
 pub(super) async fn load_invitations(
     db: &mut SqliteConnection,
-    ids: &BTreeSet<InvitationId>,
+    invitations: &BTreeSet<InvitationId>,
 ) -> Result<BTreeMap<InvitationId, InvitationState>, StoreError> {
-    let mut states: BTreeMap<_, _> = ids.iter().map(|id| (id.clone(), InvitationState::default())).collect();
-    if states.is_empty() {
-        return Ok(states);
-    }
-    let rows = id_rows(ids.iter().map(InvitationId::as_str));
-    for row in sqlx::query(LOAD_INVITATIONS).bind(rows).fetch_all(db).await? {
-        let id = InvitationId::parse(row.try_get::<String, _>("id")?).map_err(foreign("invitation id"))?;
-        let organization_id = (row.try_get::<Option<String>, _>("organization_id")?)
+    let mut states = BTreeMap::new();
+    let rows = ids(invitations.iter().map(InvitationId::as_str));
+    for row in LOAD_INVITATIONS.fetch(db, &rows).await? {
+        let id = InvitationId::parse(row.try_get::<&str, _>("id")?).map_err(foreign("invitation id"))?;
+        let organization_id = (row.try_get::<Option<&str>, _>("organization_id")?)
             .map(OrganizationId::parse)
             .transpose()
             .map_err(foreign("organization id"))?;
-        let user_id = (row.try_get::<Option<String>, _>("user_id")?)
+        let user_id = (row.try_get::<Option<&str>, _>("user_id")?)
             .map(UserId::parse)
             .transpose()
             .map_err(foreign("user id"))?;
@@ -334,22 +315,18 @@ pub(super) async fn load_invitations(
     Ok(states)
 }
 
-const SAVE_INVITATIONS: &str = "INSERT INTO invitations (id, organization_id, user_id, updated_at_ms,
-        observed_at_ms, content_digest, email, role, status, public_metadata, created_at_ms, expires_at_ms,
-        deleted_at_ms, fallen)
-    SELECT r.value->>'id', r.value->>'organization', r.value->>'user',
-        CAST(r.value->>'updated' AS BIGINT), CAST(r.value->>'observed' AS BIGINT),
-        CAST(r.value->>'digest' AS BIGINT), r.value->>'email', r.value->>'role', r.value->>'status',
-        r.value->>'public_metadata', CAST(r.value->>'created' AS BIGINT),
-        CAST(r.value->>'expires' AS BIGINT), CAST(r.value->>'deleted' AS BIGINT),
-        CAST(r.value->>'fallen' AS BIGINT)
-    FROM json_each($1) AS r WHERE true
+static SAVE_INVITATIONS: Statement<14> = Statement::new(
+    "INSERT INTO invitations (id, organization_id, user_id, updated_at_ms, observed_at_ms,
+        content_digest, email, role, status, public_metadata, created_at_ms, expires_at_ms, deleted_at_ms,
+        fallen)
+    VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, user_id = excluded.user_id,
         updated_at_ms = excluded.updated_at_ms, observed_at_ms = excluded.observed_at_ms,
         content_digest = excluded.content_digest, email = excluded.email, role = excluded.role,
         status = excluded.status, public_metadata = excluded.public_metadata,
         created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms,
-        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen";
+        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen",
+);
 
 /// Saves invitations; `fallen` says of which one the user or the organization is deleted. Of such a one only
 /// ids remain: even the digest of an address could confirm a guess.
@@ -358,22 +335,29 @@ pub(super) async fn save_invitations(
     states: impl Iterator<Item = (&InvitationId, &InvitationState)>,
     fallen: impl Fn(&InvitationState) -> bool,
 ) -> Result<(), StoreError> {
-    let rows = states.map(|(id, state)| {
+    let row = |(id, state)| {
+        let (id, state): (&InvitationId, &InvitationState) = (id, state);
         let fallen = fallen(state);
         let known = state.known.as_ref().filter(|_| !fallen);
-        let [updated, observed, digest] = version_columns(known);
+        let [updated, observed, digest] = version_cells(known);
         let known = known.map(|known| &known.content);
-        json!({
-            "id": id, "organization": state.organization_id, "user": state.user_id,
-            "updated": updated, "observed": observed, "digest": digest,
-            "email": known.and_then(|invitation| invitation.email.as_ref()),
-            "role": known.and_then(|invitation| invitation.role.as_ref()),
-            "status": known.map_or(InvitationStatus::Pending, |invitation| invitation.status),
-            "public_metadata": known.map_or("{}", |invitation| invitation.public_metadata.as_str()),
-            "created": known.map_or(0, |invitation| invitation.created_at_ms),
-            "expires": known.and_then(|invitation| invitation.expires_at_ms),
-            "deleted": state.deleted_at_ms, "fallen": i64::from(fallen),
-        })
-    });
-    save(db, SAVE_INVITATIONS, rows).await
+        let status = known.map_or(InvitationStatus::Pending, |invitation| invitation.status);
+        [
+            cell(id.as_str()),
+            cell(state.organization_id.as_ref().map(OrganizationId::as_str)),
+            cell(state.user_id.as_ref().map(UserId::as_str)),
+            updated,
+            observed,
+            digest,
+            cell(known.and_then(|invitation| invitation.email.as_deref())),
+            cell(known.and_then(|invitation| invitation.role.as_ref()).map(Role::as_str)),
+            cell(status.as_str()),
+            cell(known.map_or("{}", |invitation| invitation.public_metadata.as_str())),
+            cell(known.map_or(0, |invitation| invitation.created_at_ms)),
+            cell(known.and_then(|invitation| invitation.expires_at_ms)),
+            cell(state.deleted_at_ms),
+            cell(fallen),
+        ]
+    };
+    SAVE_INVITATIONS.execute(db, &states.map(row).collect::<Vec<_>>()).await
 }

@@ -14,10 +14,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{self, Work, Written};
+use super::apply::{self, Applied, Work, Written};
 use super::backend;
 use super::error::StoreError;
-use crate::domain::Outcome;
 
 /// How many deliveries may wait.
 const QUEUE: usize = 4_096;
@@ -34,7 +33,7 @@ pub(super) struct Job {
     pub(super) _budget: OwnedSemaphorePermit,
 }
 
-type Answer = Result<Vec<Outcome>, StoreError>;
+type Answer = Result<Vec<Applied>, StoreError>;
 
 /// Starts the writer. Told to close, it takes no more, finishes what waits, and ends. `erased` hears of every
 /// erasure.
@@ -84,8 +83,8 @@ impl Writer {
     /// Writes a batch. When it fails as a whole, each piece of work is tried alone, so that one that the
     /// database does not take never fails its neighbours.
     async fn write_all(&mut self, jobs: Vec<Job>) -> Vec<(Job, Answer)> {
-        let work = jobs.iter().map(|job| job.work.clone()).collect();
-        match self.write(work).await {
+        let work: Vec<_> = jobs.iter().map(|job| &job.work).collect();
+        match self.write(&work).await {
             Ok(outcomes) => jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect(),
             Err(error) if jobs.len() == 1 || is_outage(&error) => {
                 let failed = |job| (job, Err(error.clone()));
@@ -94,7 +93,7 @@ impl Writer {
             Err(_) => {
                 let mut answers = Vec::with_capacity(jobs.len());
                 for job in jobs {
-                    let answer = self.write(vec![job.work.clone()]).await;
+                    let answer = self.write(&[&job.work]).await;
                     answers.push((job, answer.map(|outcomes| outcomes.into_iter().flatten().collect())));
                 }
                 answers
@@ -103,10 +102,10 @@ impl Writer {
     }
 
     /// Writes a batch in one transaction.
-    async fn write(&mut self, work: Vec<Work>) -> Result<Vec<Vec<Outcome>>, StoreError> {
-        let waiting = work.len();
+    async fn write(&mut self, work: &[&Work]) -> Result<Vec<Vec<Applied>>, StoreError> {
         let written = self.transact(work).await;
         if let Err(error) = &written {
+            let waiting = work.len();
             tracing::error!(error = error as &dyn std::error::Error, waiting, "nothing was written");
             // Whatever broke the connection, the next batch starts from a new one.
             self.connection = None;
@@ -118,7 +117,7 @@ impl Writer {
         Ok(written.outcomes)
     }
 
-    async fn transact(&mut self, work: Vec<Work>) -> Result<Written, StoreError> {
+    async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
         let connection = match &mut self.connection {
             Some(open) => open,
             none => none.insert(backend::connect(&self.path).await?),

@@ -1,11 +1,25 @@
-//! How an object that Clerk shows differs from what is known. Pure.
+//! How an object that Clerk shows differs from what is known.
 
-use crate::domain::{Change, Entity, Version};
-use crate::store::Known;
+use super::change::{Change, Version};
+use super::entity::Entity;
+
+/// What is known of one object, as far as a comparison needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// This state.
+    State {
+        /// Its place in the order of states.
+        version: Version,
+        /// The greatest sign-in time ever seen; `None` for what is no user.
+        last_sign_in_at_ms: Option<i64>,
+    },
+    /// It is deleted, or one of its parents is.
+    Gone,
+}
 
 /// How one object differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Difference {
+pub enum Difference {
     /// Not known here.
     Missing,
     /// Known here in an older state.
@@ -31,13 +45,13 @@ fn state(change: &Change) -> Option<(Entity, &str, Version)> {
     }
 }
 
-/// The id of the object that a state is of.
-pub(super) fn id(change: &Change) -> Option<&str> {
+/// The id of the object that a state is of; `None` for what is no state.
+pub fn id(change: &Change) -> Option<&str> {
     state(change).map(|(_, id, _)| id)
 }
 
 /// Compares a state that Clerk shows with what is known of the object.
-pub(super) fn difference(shown: &Change, known: Option<&Known>) -> Difference {
+pub fn difference(shown: &Change, known: Option<&Known>) -> Difference {
     let Some((_, _, version)) = state(shown) else { return Difference::None };
     match known {
         None => Difference::Missing,

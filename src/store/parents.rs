@@ -1,0 +1,77 @@
+//! What a batch has to know of objects that it does not change: the users and organizations that its
+//! memberships and invitations belong to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::StoreError;
+use super::rows::{Statement, ids};
+use super::states::{organization_id, user_id};
+use crate::domain::fold::email_key;
+use crate::domain::merge::UserState;
+use crate::domain::{OrganizationId, UserId};
+
+/// What decides where a user stands in the lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Keys {
+    pub(super) account_created_at_ms: i64,
+    pub(super) email_key: String,
+}
+
+/// A user as its memberships see it. By default, one of whom nothing is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) deleted: bool,
+    /// `None` while the user is not listed anywhere.
+    pub(super) keys: Option<Keys>,
+}
+
+impl From<&UserState> for Parent {
+    fn from(state: &UserState) -> Self {
+        let keys = state.known.as_ref().map(|known| Keys {
+            account_created_at_ms: known.content.created_at_ms,
+            email_key: email_key(known.content.email.as_deref()),
+        });
+        Self { deleted: state.deleted_at_ms.is_some(), keys }
+    }
+}
+
+static USERS: Statement<1> = Statement::new(
+    "SELECT u.id, u.updated_at_ms, u.created_at_ms, u.email, u.deleted_at_ms
+    FROM users u WHERE u.id IN (VALUES {rows})",
+);
+
+/// Those of these users of whom anything is known.
+pub(super) async fn users<'a>(
+    db: &mut SqliteConnection,
+    users: impl Iterator<Item = &'a UserId>,
+) -> Result<BTreeMap<UserId, Parent>, StoreError> {
+    let mut parents = BTreeMap::new();
+    for row in USERS.fetch(db, &ids(users.map(UserId::as_str))).await? {
+        let keys = match row.try_get::<Option<i64>, _>("updated_at_ms")? {
+            Some(_) => Some(Keys {
+                account_created_at_ms: row.try_get("created_at_ms")?,
+                email_key: email_key(row.try_get("email")?),
+            }),
+            None => None,
+        };
+        let deleted = row.try_get::<Option<i64>, _>("deleted_at_ms")?.is_some();
+        parents.insert(user_id(&row, "id")?, Parent { deleted, keys });
+    }
+    Ok(parents)
+}
+
+static DELETED_ORGANIZATIONS: Statement<1> = Statement::new(
+    "SELECT o.id FROM organizations o WHERE o.id IN (VALUES {rows}) AND o.deleted_at_ms IS NOT NULL",
+);
+
+/// Those of these organizations that are deleted.
+pub(super) async fn deleted_organizations<'a>(
+    db: &mut SqliteConnection,
+    organizations: impl Iterator<Item = &'a OrganizationId>,
+) -> Result<BTreeSet<OrganizationId>, StoreError> {
+    let rows = DELETED_ORGANIZATIONS.fetch(db, &ids(organizations.map(OrganizationId::as_str))).await?;
+    rows.iter().map(|row| organization_id(row, "id")).collect()
+}

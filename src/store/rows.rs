@@ -1,0 +1,137 @@
+//! Statements over many rows at once: on SQLite every statement crosses to a thread and back, and everywhere
+//! a row of its own costs a round trip.
+//!
+//! Rows go in lots of a few sizes, so that a handful of prepared statements serves every batch.
+
+use std::sync::{Arc, OnceLock};
+
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Sqlite};
+
+use super::error::StoreError;
+
+/// How many rows go into one statement. The widest row times the greatest lot stays far below the 32,766
+/// parameters that SQLite takes, and the 65,535 of PostgreSQL.
+const LOTS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// How many statements a connection has to remember, for each text one of every lot.
+pub(super) const PREPARED: usize = 256;
+
+/// One value of a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cell<'a> {
+    Text(Option<&'a str>),
+    Number(Option<i64>),
+}
+
+/// Makes the value of a row; flags are 0 and 1.
+pub(super) fn cell<'a>(value: impl Into<Cell<'a>>) -> Cell<'a> {
+    value.into()
+}
+
+impl<'a> From<&'a str> for Cell<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Cell<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Option<String>> for Cell<'a> {
+    fn from(text: &'a Option<String>) -> Self {
+        Self::Text(text.as_deref())
+    }
+}
+
+impl From<i64> for Cell<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Cell<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Cell<'_> {
+    fn from(flag: bool) -> Self {
+        Self::Number(Some(flag.into()))
+    }
+}
+
+/// A statement over rows of so many columns. `{rows}` in its text stands for them: `($1,$2),($3,$4)`.
+pub(super) struct Statement<const COLUMNS: usize> {
+    text: &'static str,
+    lots: [OnceLock<Arc<str>>; LOTS.len()],
+}
+
+impl<const COLUMNS: usize> Statement<COLUMNS> {
+    pub(super) const fn new(text: &'static str) -> Self {
+        Self { text, lots: [const { OnceLock::new() }; LOTS.len()] }
+    }
+
+    /// Runs it over rows; nothing when there are none.
+    pub(super) async fn execute(
+        &'static self,
+        db: &mut SqliteConnection,
+        rows: &[[Cell<'_>; COLUMNS]],
+    ) -> Result<(), StoreError> {
+        for query in self.queries(rows) {
+            query.execute(&mut *db).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs it over rows, and answers with what it returns.
+    pub(super) async fn fetch(
+        &'static self,
+        db: &mut SqliteConnection,
+        rows: &[[Cell<'_>; COLUMNS]],
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let mut answers = Vec::new();
+        for query in self.queries(rows) {
+            answers.append(&mut query.fetch_all(&mut *db).await?);
+        }
+        Ok(answers)
+    }
+
+    /// One query for each lot.
+    fn queries<'a>(
+        &'static self,
+        mut rows: &'a [[Cell<'a>; COLUMNS]],
+    ) -> impl Iterator<Item = Query<'static, Sqlite, SqliteArguments>> + use<'a, COLUMNS> {
+        std::iter::from_fn(move || {
+            let (lot, text) = LOTS.iter().zip(&self.lots).find(|(lot, _)| **lot <= rows.len())?;
+            let (now, later) = rows.split_at(*lot);
+            rows = later;
+            let text = text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot)).into());
+            // Nothing but the names of parameters was put into a text that is a constant.
+            let query = sqlx::query(AssertSqlSafe(Arc::clone(text)));
+            Some(now.iter().flatten().fold(query, |query, cell| match *cell {
+                Cell::Text(text) => query.bind(text),
+                Cell::Number(number) => query.bind(number),
+            }))
+        })
+    }
+}
+
+/// `($1,$2),($3,$4)`
+fn placeholders(columns: usize, rows: usize) -> String {
+    let row = |row: usize| {
+        let names: Vec<_> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        format!("({})", names.join(","))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(",")
+}
+
+/// Ids as rows of one column.
+pub(super) fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<[Cell<'a>; 1]> {
+    ids.into_iter().map(|id| [cell(id)]).collect()
+}
