@@ -1,7 +1,9 @@
 //! Reads one field at a time, so that fields which we do not use are not looked at.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -20,24 +22,67 @@ pub struct FieldError {
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     path: String,
-    values: BTreeMap<String, &'a RawValue>,
+    values: RawFields<'a>,
 }
 
-/// The fields of a JSON object by name, their values still text.
-pub(super) fn raw_fields(text: &str) -> serde_json::Result<BTreeMap<String, &RawValue>> {
-    let values: BTreeMap<Name, &RawValue> = serde_json::from_str(text)?;
-    Ok(values.into_iter().map(|(Name(name), value)| (name, value)).collect())
+/// The fields of a JSON object, their values still text. An object of Clerk's has some dozens of them, and we
+/// look for a few: a list is read faster than a map is built.
+#[derive(Debug)]
+pub(super) struct RawFields<'a>(Vec<(Name<'a>, &'a RawValue)>);
+
+impl<'a> RawFields<'a> {
+    /// Takes the text of a JSON object.
+    pub(super) fn parse(text: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
+    /// The text of a value. Of two fields of one name the last one counts.
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().rev().find(|(Name(field), _)| field == name).map(|(_, value)| value.get())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = RawFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(32);
+                while let Some(field) = object.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(RawFields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// The name of a field. One that is not Unicode (half of a surrogate pair) is none of those that we use, and
 /// must not keep us from reading its neighbours.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Name(String);
+#[derive(Debug)]
+struct Name<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Name {
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(serde_json::from_str(text).unwrap_or_default()))
+        let text = <&'de RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(text_of(text).unwrap_or_default()))
+    }
+}
+
+/// A JSON string, borrowed where nothing in it is escaped.
+fn text_of(text: &str) -> serde_json::Result<Cow<'_, str>> {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(bare) if !bare.contains('\\') => Ok(Cow::Borrowed(bare)),
+        _ => serde_json::from_str::<String>(text).map(Cow::Owned),
     }
 }
 
@@ -45,7 +90,7 @@ impl<'a> Fields<'a> {
     /// Takes the text of a JSON object; `path` is its name in errors.
     pub(super) fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, FieldError> {
         let path = path.into();
-        match raw_fields(text) {
+        match RawFields::parse(text) {
             Ok(values) => Ok(Self { path, values }),
             Err(_) => Err(FieldError { path, problem: "must be an object" }),
         }
@@ -62,7 +107,7 @@ impl<'a> Fields<'a> {
 
     /// The text of a value; `None` when it is absent or null.
     pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
-        self.values.get(name).map(|value| value.get()).filter(|text| *text != "null")
+        self.values.get(name).filter(|text| *text != "null")
     }
 
     fn value<T: Deserialize<'a>>(&self, name: &str, problem: &'static str) -> Result<Option<T>, FieldError> {
@@ -70,10 +115,16 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map(Some).map_err(|_| self.error(name, problem))
     }
 
+    fn string(&self, name: &str) -> Result<Option<Cow<'a, str>>, FieldError> {
+        self.raw(name).map(text_of).transpose().map_err(|_| self.error(name, "must be a string"))
+    }
+
     /// A text. NUL has no place in a name, and not every database can hold one.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, FieldError> {
-        let text: Option<String> = self.value(name, "must be a string")?;
-        Ok(text.map(|text| if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }))
+        let clean = |text: Cow<'_, str>| {
+            if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.into_owned() }
+        };
+        Ok(self.string(name)?.map(clean))
     }
 
     /// An id that may be absent.
@@ -82,8 +133,7 @@ impl<'a> Fields<'a> {
         name: &str,
         parse: impl FnOnce(String) -> Result<T, E>,
     ) -> Result<Option<T>, FieldError> {
-        let text: Option<String> = self.value(name, "must be a string")?;
-        let parsed = text.map(parse).transpose();
+        let parsed = self.string(name)?.map(|text| parse(text.into_owned())).transpose();
         parsed.map_err(|_| self.error(name, "must be 1 to 255 printable ASCII characters"))
     }
 
@@ -116,6 +166,9 @@ impl<'a> Fields<'a> {
 
     /// A metadata object; absent means an empty one.
     pub(super) fn metadata(&self, name: &str) -> Result<Metadata, FieldError> {
+        if self.raw(name) == Some("{}") {
+            return Ok(Metadata::default());
+        }
         let object = self.value(name, "must be an object")?;
         Ok(object.as_ref().map(Metadata::new).unwrap_or_default())
     }

@@ -7,7 +7,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::fields::raw_fields;
+use super::fields::RawFields;
 
 /// What may stay of one field.
 enum Keep {
@@ -65,9 +65,9 @@ pub(super) fn strip(event: &str) -> String {
 }
 
 fn fields(text: &str, keep: &[(&str, Keep)]) -> Value {
-    let Ok(values) = raw_fields(text) else { return otherwise(text) };
+    let Ok(values) = RawFields::parse(text) else { return otherwise(text) };
     let kept = keep.iter().filter_map(|(name, keep)| {
-        let text = values.get(*name)?.get();
+        let text = values.get(name)?;
         Some(((*name).to_owned(), value(text, keep)))
     });
     Value::Object(kept.collect::<Map<_, _>>())

@@ -1,7 +1,7 @@
 //! What tells caches, other processes and the change feed that an organization's answers are new.
 //!
 //! Every batch that changes an answer has a number, greater than that of every batch that was committed
-//! before. It is the new version of each organization that the batch touched, and the log says whom.
+//! before. It is the version of each organization that the batch touched, and the log says whom.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,6 @@ use crate::domain::OrganizationId;
 
 const NEXT: &str = "INSERT INTO sequences (name, value) VALUES ('version', 1)
     ON CONFLICT (name) DO UPDATE SET value = sequences.value + 1 RETURNING value";
-
-static BUMP: Statement<2> = Statement::new(
-    "INSERT INTO organization_versions (organization_id, version) VALUES {rows}
-    ON CONFLICT (organization_id) DO UPDATE SET version = excluded.version",
-);
 
 /// A member that is listed now was upserted. One that was listed before was removed. Of anybody else nobody
 /// is told, but what is known of a caller may be new.
@@ -57,8 +52,6 @@ pub(super) async fn bump(
         return Ok(BTreeSet::new());
     }
     let version: i64 = sqlx::query_scalar(NEXT).fetch_one(&mut *db).await?;
-    let rows: Vec<_> = all.iter().map(|id| [cell(id.as_str()), cell(version)]).collect();
-    BUMP.execute(&mut *db, &rows).await?;
     let rows: Vec<_> = (places.iter())
         .map(|place| {
             let (organization, user) = place;
