@@ -71,6 +71,10 @@ pub(super) struct Written {
     pub(super) outcomes: Vec<Vec<Outcome>>,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
+    /// Organizations of which an answer may be another one now.
+    pub(super) touched: BTreeSet<OrganizationId>,
+    /// When the newest event of those that were applied happened.
+    pub(super) last_applied_ms: Option<i64>,
 }
 
 /// Writes a batch within the caller's transaction.
@@ -103,11 +107,14 @@ pub(super) async fn batch(db: &mut SqliteConnection, work: Vec<Work>) -> Result<
             }
         }
     }
-    model.save(db).await?;
+    let mut touched = model.save(db).await?;
+    touched.append(&mut model.grown.touched);
+    let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
+    let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
     let erased = model.erased_users();
     journal::erase(db, &erased).await?;
-    Ok(Written { outcomes, erased: !erased.is_empty() })
+    Ok(Written { outcomes, erased: !erased.is_empty(), touched, last_applied_ms })
 }
 
 fn outcome(effect: Effect) -> Outcome {
@@ -135,6 +142,10 @@ struct Grown {
     invitations: BTreeSet<InvitationId>,
     /// Where memberships are, and were.
     places: BTreeSet<Place>,
+    /// Users of whom an answer may say something else now.
+    changed_users: BTreeSet<UserId>,
+    /// Organizations whose own rows, their memberships' and invitations' among them, changed so.
+    touched: BTreeSet<OrganizationId>,
 }
 
 impl Model {
@@ -238,6 +249,9 @@ impl Model {
         let state = self.users.entry(id.clone()).or_default();
         let before = state.clone();
         let effect = merge(state);
+        if effect == Effect::Visible {
+            self.grown.changed_users.insert(id.clone());
+        }
         if effect != Effect::None {
             self.grown.users.entry(id).or_insert(before);
         }
@@ -252,6 +266,9 @@ impl Model {
         let state = self.organizations.entry(id.clone()).or_default();
         let before = state.clone();
         let effect = merge(state);
+        if effect == Effect::Visible {
+            self.grown.touched.insert(id.clone());
+        }
         if effect != Effect::None {
             self.grown.organizations.entry(id).or_insert(before);
         }
@@ -269,9 +286,14 @@ impl Model {
             .entry(id.clone())
             .or_insert_with(|| MembershipState::new(place.0.clone(), place.1.clone()));
         let before = (state.organization_id.clone(), state.user_id.clone());
+        let made_at_ms = state.created_at_ms;
         let effect = merge(state);
         if effect != Effect::None {
             let after = (state.organization_id.clone(), state.user_id.clone());
+            // When it was made decides whether it is the newest.
+            if effect == Effect::Visible || state.created_at_ms != made_at_ms {
+                self.grown.touched.extend([before.0.clone(), after.0.clone()]);
+            }
             self.grown.places.extend([before, after]);
             self.grown.memberships.insert(id.clone());
         }
@@ -289,6 +311,9 @@ impl Model {
     ) -> Effect {
         let state = self.invitations.entry(id.clone()).or_default();
         let effect = merge(state);
+        if effect == Effect::Visible {
+            self.grown.touched.extend(state.organization_id.clone());
+        }
         if effect != Effect::None {
             self.grown.invitations.insert(id.clone());
         }
@@ -334,7 +359,8 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    async fn save(&self, db: &mut SqliteConnection) -> Result<(), StoreError> {
+    /// Writes what grew and what follows from it. Answers the organizations of the users that changed.
+    async fn save(&self, db: &mut SqliteConnection) -> Result<BTreeSet<OrganizationId>, StoreError> {
         let Self { users, organizations, memberships, invitations, grown } = self;
         states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
@@ -355,11 +381,15 @@ impl Model {
         project::fall_with_users(db, &newly_deleted_users).await?;
         project::fall_with_organizations(db, &newly_deleted_organizations).await?;
 
-        let rekeyed = (grown.users.iter())
-            .filter(|(id, before)| users.get(*id).and_then(project::keys) != project::keys(before))
-            .map(|(id, _)| id);
-        let mut places = project::places_of(db, rekeyed).await?;
+        let of_users = project::places_of(db, grown.changed_users.iter()).await?;
+        let touched = of_users.iter().map(|(organization, _)| organization.clone()).collect();
+        let rekeyed = |user: &UserId| {
+            let before = grown.users.get(user);
+            users.get(user).and_then(project::keys) != before.and_then(project::keys)
+        };
+        let mut places: BTreeSet<_> = of_users.into_iter().filter(|(_, user)| rekeyed(user)).collect();
         places.extend(grown.places.iter().cloned());
-        project::list(db, &places, |user_id| users.get(user_id).and_then(project::keys)).await
+        project::list(db, &places, |user_id| users.get(user_id).and_then(project::keys)).await?;
+        Ok(touched)
     }
 }
