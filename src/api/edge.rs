@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use metrics::{SharedString, counter, histogram};
@@ -39,8 +39,13 @@ pub(crate) enum Listener {
 
 /// Puts the layers around routes, fallbacks included.
 pub(crate) fn around<S: Clone + Send + Sync + 'static>(listener: Listener, routes: Router<S>) -> Router<S> {
-    let compressible =
-        SizeAbove::new(COMPRESS_FROM_BYTES as u64).and(NotForContentType::IMAGES).and(NotForContentType::SSE);
+    let unsettled = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+        extensions.get::<caching::Settled>().is_none()
+    };
+    let compressible = SizeAbove::new(COMPRESS_FROM_BYTES as u64)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::SSE)
+        .and(unsettled);
     routes.layer(
         ServiceBuilder::new()
             .layer(from_fn(move |request, next| pass(listener, request, next)))

@@ -82,11 +82,15 @@ impl Ready {
             Some(coded) => coded.form.get()?,
             None => &self.plain,
         };
-        let body = if method == Method::HEAD { Body::empty() } else { Body::from(form.body.clone()) };
+        let is_head = method == Method::HEAD;
+        let body = if is_head { Body::new(NoContent) } else { Body::from(form.body.clone()) };
         let mut response = response(StatusCode::OK, body, &form.etag, as_of);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
-        headers.insert(CONTENT_LENGTH, form.length.clone());
+        // As with answers that are compressed on the way, whose length nobody knows before they are sent.
+        if !is_head || coding.is_none() {
+            headers.insert(CONTENT_LENGTH, form.length.clone());
+        }
         if let Some(coding) = coding {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
         }
