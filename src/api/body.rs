@@ -162,7 +162,9 @@ mod tests {
     fn list(list: List, members: &[Member]) -> serde_json::Result<Vec<u8>> {
         let organization = OrganizationId::parse("org_1").unwrap();
         let mut array = Array::new(list, &organization);
-        members.iter().for_each(|member| array.push(member));
+        for member in members {
+            array.push(member);
+        }
         array.finish()
     }
 

@@ -34,7 +34,7 @@ async fn what_was_refused_is_not_remembered() {
     assert_eq!(verify_at(&verifier, &changed, NOW_MS).await, "accepted");
     // One character of the signature: what is remembered is the whole token.
     let at = changed.len() - 2;
-    let other = if changed.ends_with("A") { "BA" } else { "AA" };
+    let other = if changed.ends_with("AA") { "BA" } else { "AA" };
     changed.replace_range(at.., other);
     assert!(verifier.recall(&changed, NOW_MS).is_none());
     assert_eq!(verify_at(&verifier, &changed, NOW_MS).await, "the signature does not match");

@@ -32,6 +32,7 @@ pub(super) struct Unchecked<'a> {
 
 /// When a token is good. This is asked whenever it is used, also of one that was checked before.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of the name")]
 pub(super) struct Times {
     exp_ms: i64,
     nbf_ms: Option<i64>,
