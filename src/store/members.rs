@@ -2,21 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::TryStreamExt as _;
-use sqlx::Row as _;
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
+use serde::Deserialize;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
-use super::states::{id_rows, user};
+use super::states::id_rows;
 use crate::domain::model::Metadata;
-use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Role, UserId};
+use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Role, User, UserId};
 
-/// One list statement: from which rows, in which order.
+/// How many rows one statement brings.
+const CHUNK: i64 = 500;
+
+/// One list statement: from which rows, in which order. It answers one value, a JSON array of arrays: a row of
+/// many columns costs more on its way out of the driver than in the database.
 macro_rules! list {
     ($from:literal, $key:literal) => {
         concat!(
-            "SELECT u.*, m.id AS membership_id, m.role AS role, m.created_at_ms AS joined_at_ms,
+            "SELECT json_group_array(json_array(id, first_name, last_name, username, email, image_url, has_image,
+                banned, user_metadata, created_at_ms, updated_at_ms, last_sign_in_at_ms, membership_id, role,
+                joined_at_ms, membership_metadata, membership_updated_at_ms))
+            FROM (SELECT u.id, u.first_name, u.last_name, u.username, u.email, u.image_url, u.has_image, u.banned,
+                u.public_metadata AS user_metadata, u.created_at_ms, u.updated_at_ms, u.last_sign_in_at_ms,
+                m.id AS membership_id, m.role, m.created_at_ms AS joined_at_ms,
                 m.public_metadata AS membership_metadata, m.updated_at_ms AS membership_updated_at_ms
             FROM ",
             $from,
@@ -25,7 +32,7 @@ macro_rules! list {
             $key,
             ", x.user_id) > ($2, $3) ORDER BY x.",
             $key,
-            ", x.user_id LIMIT $4"
+            ", x.user_id LIMIT $4)"
         )
     };
     (all $key:literal) => {
@@ -55,71 +62,146 @@ fn start(order: Order) -> Cursor {
 
 /// Shows the members that are asked for, in order, and answers where the next page begins.
 ///
-/// Rows come one after the other out of one statement, which is one moment, so memory stays bounded however
-/// large the organization and however rare the hits of a filter.
+/// Memory holds one chunk of rows, however large the organization and however rare the hits of a filter.
 pub(super) async fn each(
     readers: &SqlitePool,
     query: &MemberQuery,
     mut visit: impl FnMut(Member) + Send,
 ) -> Result<Option<Cursor>, StoreError> {
-    let wanted = query.limit.map(usize::from);
-    let after = query.after.clone().unwrap_or_else(|| start(query.order));
-    let mut rows = bound(query, &after).fetch(readers);
-    let (mut shown, mut last) = (0, None);
-    while let Some(row) = rows.try_next().await? {
-        let member = member(&row)?;
-        if !query.filter.matches(&member) {
-            continue;
-        }
-        if wanted.is_some_and(|wanted| shown >= wanted) {
-            // One more than is wanted: a page follows.
-            return Ok(last);
-        }
-        shown += 1;
-        // Only the last one of a page is ever asked for.
-        last = (Some(shown) == wanted).then(|| member.cursor(query.order));
-        visit(member);
+    let first = query.after.clone().unwrap_or_else(|| start(query.order));
+    let mut page = Walk { query, shown: 0, last: None };
+    let chunk = fetch(&mut *readers.acquire().await?, query, &first).await?;
+    if chunk.is_last || query.filter.is_empty() && query.limit.is_some() {
+        page.show(chunk.members, &mut visit);
+        return Ok(page.next());
     }
-    Ok(None)
+    // More than one statement: from the beginning, in one transaction, which makes them one moment.
+    let mut moment = readers.begin().await?;
+    let mut after = first;
+    loop {
+        let chunk = fetch(&mut moment, query, &after).await?;
+        if let Some(last) = chunk.members.last() {
+            after = last.cursor(query.order);
+        }
+        let is_full = page.show(chunk.members, &mut visit);
+        if is_full || chunk.is_last {
+            break;
+        }
+    }
+    moment.commit().await?;
+    Ok(page.next())
 }
 
-fn bound<'q>(query: &'q MemberQuery, after: &'q Cursor) -> Query<'q, Sqlite, SqliteArguments> {
+/// How far a walk along a list has come.
+struct Walk<'a> {
+    query: &'a MemberQuery,
+    shown: usize,
+    /// The last one of a full page, and whether another one follows.
+    last: Option<(Cursor, bool)>,
+}
+
+impl Walk<'_> {
+    /// Shows those that match; true when the page is full and it is known that more follows.
+    fn show(&mut self, members: Vec<Member>, visit: &mut impl FnMut(Member)) -> bool {
+        let wanted = self.query.limit.map(usize::from);
+        for member in members.into_iter().filter(|member| self.query.filter.matches(member)) {
+            if let Some((_, follows)) = &mut self.last {
+                *follows = true;
+                return true;
+            }
+            self.shown += 1;
+            if Some(self.shown) == wanted {
+                self.last = Some((member.cursor(self.query.order), false));
+            }
+            visit(member);
+        }
+        false
+    }
+
+    fn next(self) -> Option<Cursor> {
+        self.last.filter(|(_, follows)| *follows).map(|(cursor, _)| cursor)
+    }
+}
+
+/// What one statement brought.
+struct Chunk {
+    members: Vec<Member>,
+    is_last: bool,
+}
+
+async fn fetch(db: &mut SqliteConnection, query: &MemberQuery, after: &Cursor) -> Result<Chunk, StoreError> {
     let statement = match (after, &query.ids) {
         (Cursor::Account { .. }, None) => BY_ACCOUNT,
         (Cursor::Account { .. }, Some(_)) => BY_ACCOUNT_OF_IDS,
         (Cursor::Email { .. }, None) => BY_EMAIL,
         (Cursor::Email { .. }, Some(_)) => BY_EMAIL_OF_IDS,
     };
-    // A filter may skip any number of rows.
-    let rows = query.limit.filter(|_| query.filter.is_empty()).map_or(i64::MAX, |limit| i64::from(limit) + 1);
-    let mut bound = sqlx::query(statement).bind(query.organization_id.as_str());
+    // A filter may skip any number of rows; one more than is wanted tells whether a page follows.
+    let limit = query.limit.filter(|_| query.filter.is_empty()).map_or(CHUNK, |limit| i64::from(limit) + 1);
+    let mut bound = sqlx::query_scalar(statement).bind(query.organization_id.as_str());
     bound = match after {
         Cursor::Account { created_at_ms, user_id } => bound.bind(created_at_ms).bind(user_id),
         Cursor::Email { key, user_id } => bound.bind(key).bind(user_id),
     };
-    bound = bound.bind(rows);
+    bound = bound.bind(limit);
     if let Some(ids) = &query.ids {
         let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
         bound = bound.bind(id_rows(distinct));
     }
-    bound
+    let rows: String = bound.fetch_one(db).await?;
+    let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|_| StoreError::Foreign("member"))?;
+    let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+    let members = rows.into_iter().map(Row::member).collect::<Result<_, _>>()?;
+    Ok(Chunk { members, is_last })
 }
 
-fn member(row: &SqliteRow) -> Result<Member, StoreError> {
-    let id = UserId::parse(row.try_get::<String, _>("id")?).map_err(|_| StoreError::Foreign("user id"))?;
-    Ok(Member {
-        user: user(row, id)?,
-        user_updated_at_ms: row.try_get::<Option<i64>, _>("updated_at_ms")?.unwrap_or_default(),
-        last_sign_in_at_ms: row.try_get("last_sign_in_at_ms")?,
-        membership_id: MembershipId::parse(row.try_get::<String, _>("membership_id")?)
-            .map_err(|_| StoreError::Foreign("membership id"))?,
-        role: Role::new(row.try_get("role")?),
-        joined_at_ms: row.try_get("joined_at_ms")?,
-        membership_metadata: Metadata::from_stored(row.try_get("membership_metadata")?),
-        membership_updated_at_ms: row
-            .try_get::<Option<i64>, _>("membership_updated_at_ms")?
-            .unwrap_or_default(),
-    })
+/// One array of a list statement, in its order.
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    username: Option<String>,
+    email: Option<String>,
+    image_url: Option<String>,
+    has_image: i64,
+    banned: i64,
+    user_metadata: String,
+    created_at_ms: i64,
+    updated_at_ms: Option<i64>,
+    last_sign_in_at_ms: Option<i64>,
+    membership_id: String,
+    role: String,
+    joined_at_ms: i64,
+    membership_metadata: String,
+    membership_updated_at_ms: Option<i64>,
+}
+
+impl Row {
+    fn member(self) -> Result<Member, StoreError> {
+        Ok(Member {
+            user: User {
+                id: UserId::parse(self.id).map_err(|_| StoreError::Foreign("user id"))?,
+                first_name: self.first_name,
+                last_name: self.last_name,
+                username: self.username,
+                email: self.email,
+                image_url: self.image_url,
+                has_image: self.has_image != 0,
+                banned: self.banned != 0,
+                public_metadata: Metadata::from_stored(self.user_metadata),
+                created_at_ms: self.created_at_ms,
+            },
+            user_updated_at_ms: self.updated_at_ms.unwrap_or_default(),
+            last_sign_in_at_ms: self.last_sign_in_at_ms,
+            membership_id: MembershipId::parse(self.membership_id)
+                .map_err(|_| StoreError::Foreign("membership id"))?,
+            role: Role::new(&self.role),
+            joined_at_ms: self.joined_at_ms,
+            membership_metadata: Metadata::from_stored(self.membership_metadata),
+            membership_updated_at_ms: self.membership_updated_at_ms.unwrap_or_default(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -146,28 +228,36 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_list_is_read_in_its_order() {
         insta::assert_snapshot!(plan(BY_ACCOUNT).await, @r"
+        CO-ROUTINE (subquery-1)
         SEARCH x USING COVERING INDEX members_by_account (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
+        SCAN (subquery-1)
         ");
         insta::assert_snapshot!(plan(BY_EMAIL).await, @r"
+        CO-ROUTINE (subquery-1)
         SEARCH x USING COVERING INDEX members_by_email (organization_id=? AND (email_key,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
+        SCAN (subquery-1)
         ");
         insta::assert_snapshot!(plan(BY_ACCOUNT_OF_IDS).await, @r"
+        CO-ROUTINE (subquery-1)
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
+        SCAN (subquery-1)
         ");
         insta::assert_snapshot!(plan(BY_EMAIL_OF_IDS).await, @r"
+        CO-ROUTINE (subquery-1)
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
+        SCAN (subquery-1)
         ");
     }
 }
