@@ -83,10 +83,12 @@ pub struct Applied {
 pub(super) struct Written {
     /// For each piece of work the outcome of a delivery, or what became of each change of a pass.
     pub(super) outcomes: Vec<Vec<Applied>>,
-    /// The organizations of which an answer may be another one now.
-    pub(super) touched: BTreeSet<OrganizationId>,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
+    /// Organizations of which an answer may be another one now.
+    pub(super) touched: BTreeSet<OrganizationId>,
+    /// When the newest event of those that were applied happened.
+    pub(super) last_applied_ms: Option<i64>,
 }
 
 /// Writes a batch within the caller's transaction.
@@ -125,10 +127,12 @@ pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<W
         }
     }
     let touched = model.save(db).await?;
+    let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
+    let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
     let erased = model.erased_users();
     journal::erase(db, &erased).await?;
-    Ok(Written { outcomes, touched, erased: !erased.is_empty() })
+    Ok(Written { outcomes, erased: !erased.is_empty(), touched, last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {
