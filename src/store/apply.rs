@@ -10,8 +10,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
 use super::parents::{self, Keys, Parent};
@@ -92,7 +91,7 @@ pub(super) struct Written {
 }
 
 /// Writes a batch within the caller's transaction.
-pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<Written, StoreError> {
+pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written, StoreError> {
     let mut settled = journal::settled(db, work.iter().filter_map(|work| work.delivery())).await?;
     let mut model = Model::load(db, work).await?;
     let mut entries = Vec::with_capacity(work.len());
@@ -132,7 +131,9 @@ pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<W
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
     let erased = model.erased_users();
     journal::erase(db, &erased).await?;
-    Ok(Written { outcomes, erased: !erased.is_empty(), touched, last_applied_ms })
+    let erased = !erased.is_empty();
+    let touched = versions::bump(db, touched).await?;
+    Ok(Written { outcomes, erased, touched, last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {
@@ -174,7 +175,7 @@ struct Growth {
     effect: Effect,
 }
 impl Model {
-    async fn load(db: &mut SqliteConnection, work: &[&Work]) -> Result<Self, StoreError> {
+    async fn load(db: &mut Connection, work: &[&Work]) -> Result<Self, StoreError> {
         let (mut users, mut organizations) = (BTreeSet::new(), BTreeSet::new());
         let (mut memberships, mut invitations) = (BTreeSet::new(), BTreeSet::new());
         let mut parents = Parents::default();
@@ -421,8 +422,8 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    /// Saves what grew and what follows from it. Answers with the organizations that it touched.
-    async fn save(&self, db: &mut SqliteConnection) -> Result<BTreeSet<OrganizationId>, StoreError> {
+    /// Saves what grew and what follows from it. Answers with what it touched.
+    async fn save(&self, db: &mut Connection) -> Result<Touched, StoreError> {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
@@ -465,10 +466,9 @@ impl Model {
             .collect();
         project::list(db, &listed).await?;
 
-        let organizations =
-            grown.organizations.iter().filter(|(_, growth)| seen(growth)).map(|(id, _)| id).collect();
-        versions::bump(db, Touched { places: &places, unlisted: &unlisted, organizations: &organizations })
-            .await
+        let organizations = grown.organizations.iter().filter(|(_, growth)| seen(growth));
+        let organizations = organizations.map(|(id, _)| id.clone()).collect();
+        Ok(Touched { places, unlisted, organizations })
     }
 
     /// What decides where a user stands in the lists.

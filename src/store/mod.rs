@@ -3,18 +3,22 @@
 //! `apply` is that door. Deliveries and reconciliation both end there, so the order of changes is decided
 //! once (`domain::merge`). Reads go to a pool of their own and never wait for a write.
 
+mod announce;
 mod apply;
-mod backend;
+mod connection;
 mod error;
 mod generation;
 mod journal;
 mod known;
 mod members;
+mod migrations;
 mod parents;
 mod passes;
+mod postgres;
 mod project;
 mod rows;
 mod scrub;
+mod sqlite;
 mod standing;
 mod states;
 mod versions;
@@ -26,7 +30,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::sqlite::SqlitePool;
+use secrecy::SecretString;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -38,13 +42,14 @@ use crate::domain::{
 };
 pub use apply::Applied;
 use apply::Work;
+use connection::Pool;
 pub use error::StoreError;
 use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
 pub use passes::StoredPass;
 pub use standing::Unlisted;
-use writer::Job;
+use writer::{Job, Writer};
 
 /// How many events one statement forgets.
 const FORGOTTEN_AT_ONCE: i64 = 500;
@@ -52,8 +57,8 @@ const FORGOTTEN_AT_ONCE: i64 = 500;
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
 pub struct Store {
-    readers: SqlitePool,
-    bookkeeping: SqlitePool,
+    readers: Pool,
+    bookkeeping: Pool,
     queue: mpsc::Sender<Job>,
     budget: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -66,27 +71,44 @@ impl Store {
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         match database {
             Database::Sqlite(path) => Self::open_file(path).await,
-            Database::Postgres(_) => Err(StoreError::Unsupported),
+            Database::Postgres(url) => Self::open_server(url).await,
         }
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        backend::prepare(path).await?;
-        let as_of_ms = journal::as_of_ms(&mut backend::connect(path).await?).await?;
-        let generations = Arc::new(Generations::new(as_of_ms));
+        sqlite::prepare(path).await?;
         let closing = CancellationToken::new();
         let erased = scrub::start(path.to_owned(), closing.clone());
-        let (queue, writer) =
-            writer::start(path.to_owned(), erased, Arc::clone(&generations), closing.clone());
-        Ok(Self {
-            readers: backend::readers(path),
-            bookkeeping: backend::bookkeeping(path),
+        let readers = sqlite::readers(path);
+        let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
+        let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations));
+        Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
+    }
+
+    async fn open_server(url: &SecretString) -> Result<Self, StoreError> {
+        let options = postgres::options(url)?;
+        postgres::prepare(&options).await?;
+        let closing = CancellationToken::new();
+        let generations = Arc::new(Generations::new(None));
+        // Until others are heard.
+        generations.doubt();
+        let writer = Writer::new(postgres::writer(&options), Arc::default(), Arc::clone(&generations));
+        announce::start(postgres::listener(&options), generations, writer.own(), closing.clone());
+        Ok(Self::start(postgres::readers(&options), postgres::bookkeeping(&options), writer, closing))
+    }
+
+    fn start(readers: Pool, bookkeeping: Pool, writer: Writer, closing: CancellationToken) -> Self {
+        let generations = writer.generations();
+        let (queue, writer) = writer.start(closing.clone());
+        Self {
+            readers,
+            bookkeeping,
             queue,
             budget: Arc::new(Semaphore::new(writer::BUDGET_KIB)),
             writer: Arc::new(Mutex::new(Some(writer))),
             generations,
             closing,
-        })
+        }
     }
 
     /// Applies what a delivery says, and journals it, in one transaction. The answer comes when it is
@@ -277,7 +299,7 @@ impl Store {
         if self.queue.is_closed() {
             return Err(StoreError::Closed);
         }
-        sqlx::query("SELECT 1 FROM progress LIMIT 1").execute(&self.readers).await?;
+        self.readers.acquire().await?.execute("SELECT 1 FROM progress LIMIT 1", &[]).await?;
         Ok(())
     }
 

@@ -5,10 +5,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::AssertSqlSafe;
 
+use super::connection::{Connection, Row};
 use super::error::StoreError;
 
 /// How many rows go into one statement. The widest row times the greatest lot stays far below the 32,766
@@ -80,11 +79,11 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     /// Runs it over rows; nothing when there are none.
     pub(super) async fn execute(
         &'static self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<(), StoreError> {
-        for query in self.queries(rows) {
-            query.execute(&mut *db).await?;
+        for (text, rows) in self.lots(rows) {
+            db.execute(text, rows.as_flattened()).await?;
         }
         Ok(())
     }
@@ -92,32 +91,28 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     /// Runs it over rows, and answers with what it returns.
     pub(super) async fn fetch(
         &'static self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
-    ) -> Result<Vec<SqliteRow>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let mut answers = Vec::new();
-        for query in self.queries(rows) {
-            answers.append(&mut query.fetch_all(&mut *db).await?);
+        for (text, rows) in self.lots(rows) {
+            answers.append(&mut db.fetch(text, rows.as_flattened()).await?);
         }
         Ok(answers)
     }
 
-    /// One query for each lot.
-    fn queries<'a>(
+    /// The text for each lot, and its rows.
+    fn lots<'a, 'c>(
         &'static self,
-        mut rows: &'a [[Cell<'a>; COLUMNS]],
-    ) -> impl Iterator<Item = Query<'static, Sqlite, SqliteArguments>> + use<'a, COLUMNS> {
+        mut rows: &'a [[Cell<'c>; COLUMNS]],
+    ) -> impl Iterator<Item = (AssertSqlSafe<Arc<str>>, &'a [[Cell<'c>; COLUMNS]])> {
         std::iter::from_fn(move || {
             let (lot, text) = LOTS.iter().zip(&self.lots).find(|(lot, _)| **lot <= rows.len())?;
             let (now, later) = rows.split_at(*lot);
             rows = later;
             let text = text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot)).into());
             // Nothing but the names of parameters was put into a text that is a constant.
-            let query = sqlx::query(AssertSqlSafe(Arc::clone(text)));
-            Some(now.iter().flatten().fold(query, |query, cell| match *cell {
-                Cell::Text(text) => query.bind(text),
-                Cell::Number(number) => query.bind(number),
-            }))
+            Some((AssertSqlSafe(Arc::clone(text)), now))
         })
     }
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::announce;
+use super::connection::Connection;
 use super::error::StoreError;
 use super::project::Place;
 use super::rows::{Statement, cell};
@@ -31,27 +31,26 @@ static LOG_ORGANIZATIONS: Statement<2> = Statement::new(
 );
 
 /// What a batch touched.
-pub(super) struct Touched<'a> {
+pub(super) struct Touched {
     /// Where an answer may be another one.
-    pub(super) places: &'a BTreeSet<Place>,
+    pub(super) places: BTreeSet<Place>,
     /// Those of them that were taken off the lists.
-    pub(super) unlisted: &'a BTreeSet<Place>,
+    pub(super) unlisted: BTreeSet<Place>,
     /// Organizations that were made, changed or deleted.
-    pub(super) organizations: &'a BTreeSet<&'a OrganizationId>,
+    pub(super) organizations: BTreeSet<OrganizationId>,
 }
 
-/// Gives every organization that was touched its new version, and answers with them.
+/// Gives every organization that was touched its new version, tells the other instances, and answers with the
+/// organizations.
 pub(super) async fn bump(
-    db: &mut SqliteConnection,
-    touched: Touched<'_>,
+    db: &mut Connection,
+    touched: Touched,
 ) -> Result<BTreeSet<OrganizationId>, StoreError> {
     let Touched { places, unlisted, organizations } = touched;
-    let all: BTreeSet<_> =
-        places.iter().map(|(organization, _)| organization).chain(organizations.iter().copied()).collect();
-    if all.is_empty() {
-        return Ok(BTreeSet::new());
+    if places.is_empty() && organizations.is_empty() {
+        return Ok(organizations);
     }
-    let version: i64 = sqlx::query_scalar(NEXT).fetch_one(&mut *db).await?;
+    let version: i64 = db.fetch_one(NEXT, &[]).await?.try_get(0)?;
     let rows: Vec<_> = (places.iter())
         .map(|place| {
             let (organization, user) = place;
@@ -59,8 +58,11 @@ pub(super) async fn bump(
             [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(was_listed)]
         })
         .collect();
-    LOG_MEMBERS.execute(&mut *db, &rows).await?;
+    LOG_MEMBERS.execute(db, &rows).await?;
     let rows: Vec<_> = organizations.iter().map(|id| [cell(version), cell(id.as_str())]).collect();
     LOG_ORGANIZATIONS.execute(db, &rows).await?;
-    Ok(all.into_iter().cloned().collect())
+    let mut all = organizations;
+    all.extend(places.into_iter().map(|(organization, _)| organization));
+    announce::touched(db, version, &all).await?;
+    Ok(all)
 }

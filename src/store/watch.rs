@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::connection::Connection;
 use super::error::StoreError;
 
 /// How often to look: what others write is to be seen within a second.
@@ -21,8 +20,8 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Whether others may have committed since the last look. The first look cannot tell.
-    pub(super) async fn has_moved(&mut self, db: &mut SqliteConnection) -> Result<bool, StoreError> {
-        let now: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(db).await?;
+    pub(super) async fn has_moved(&mut self, db: &mut Connection) -> Result<bool, StoreError> {
+        let now: i64 = db.fetch_one("PRAGMA data_version", &[]).await?.try_get(0)?;
         Ok(self.data_version.replace(now) != Some(now))
     }
 }
