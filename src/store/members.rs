@@ -258,36 +258,36 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_list_is_read_in_its_order() {
         insta::assert_snapshot!(plan(SQLITE.by_account).await, @r"
-        CO-ROUTINE (subquery-1)
+        CO-ROUTINE listed
         SEARCH x USING COVERING INDEX members_by_account (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
-        SCAN (subquery-1)
+        SCAN listed
         ");
         insta::assert_snapshot!(plan(SQLITE.by_email).await, @r"
-        CO-ROUTINE (subquery-1)
+        CO-ROUTINE listed
         SEARCH x USING COVERING INDEX members_by_email (organization_id=? AND (email_key,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
-        SCAN (subquery-1)
+        SCAN listed
         ");
         insta::assert_snapshot!(plan(SQLITE.by_account_of_ids).await, @r"
-        CO-ROUTINE (subquery-1)
+        CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
-        SCAN (subquery-1)
+        SCAN listed
         ");
         insta::assert_snapshot!(plan(SQLITE.by_email_of_ids).await, @r"
-        CO-ROUTINE (subquery-1)
+        CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
-        SCAN (subquery-1)
+        SCAN listed
         ");
     }
 }
