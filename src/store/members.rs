@@ -60,20 +60,20 @@ macro_rules! list {
     };
     ($database:ident) => {
         Texts {
-            by_account: list!($database all, "account_created_at_ms"),
-            by_account_of_ids: list!($database ids, "account_created_at_ms"),
-            by_email: list!($database all, "email_key"),
-            by_email_of_ids: list!($database ids, "email_key"),
+            account: list!($database all, "account_created_at_ms"),
+            account_of_ids: list!($database ids, "account_created_at_ms"),
+            email: list!($database all, "email_key"),
+            email_of_ids: list!($database ids, "email_key"),
         }
     };
 }
 
 /// The list statements of one database.
 struct Texts {
-    by_account: &'static str,
-    by_account_of_ids: &'static str,
-    by_email: &'static str,
-    by_email_of_ids: &'static str,
+    account: &'static str,
+    account_of_ids: &'static str,
+    email: &'static str,
+    email_of_ids: &'static str,
 }
 
 const SQLITE: Texts = list!(sqlite);
@@ -160,10 +160,10 @@ struct Chunk {
 async fn fetch(db: &mut Connection, query: &MemberQuery, after: &Cursor) -> Result<Chunk, StoreError> {
     let texts = if db.is_postgres() { &POSTGRES } else { &SQLITE };
     let statement = match (after, &query.ids) {
-        (Cursor::Account { .. }, None) => texts.by_account,
-        (Cursor::Account { .. }, Some(_)) => texts.by_account_of_ids,
-        (Cursor::Email { .. }, None) => texts.by_email,
-        (Cursor::Email { .. }, Some(_)) => texts.by_email_of_ids,
+        (Cursor::Account { .. }, None) => texts.account,
+        (Cursor::Account { .. }, Some(_)) => texts.account_of_ids,
+        (Cursor::Email { .. }, None) => texts.email,
+        (Cursor::Email { .. }, Some(_)) => texts.email_of_ids,
     };
     // A filter may skip any number of rows; one more than is wanted tells whether a page follows.
     let limit = query.limit.filter(|_| query.filter.is_empty()).map_or(CHUNK, |limit| i64::from(limit) + 1);
@@ -257,21 +257,21 @@ pub(super) mod tests {
     /// nothing is sorted but the at most hundred that were asked for by id.
     #[tokio::test]
     async fn a_list_is_read_in_its_order() {
-        insta::assert_snapshot!(plan(SQLITE.by_account).await, @r"
+        insta::assert_snapshot!(plan(SQLITE.account).await, @r"
         CO-ROUTINE listed
         SEARCH x USING COVERING INDEX members_by_account (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         SCAN listed
         ");
-        insta::assert_snapshot!(plan(SQLITE.by_email).await, @r"
+        insta::assert_snapshot!(plan(SQLITE.email).await, @r"
         CO-ROUTINE listed
         SEARCH x USING COVERING INDEX members_by_email (organization_id=? AND (email_key,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         SCAN listed
         ");
-        insta::assert_snapshot!(plan(SQLITE.by_account_of_ids).await, @r"
+        insta::assert_snapshot!(plan(SQLITE.account_of_ids).await, @r"
         CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
@@ -280,7 +280,7 @@ pub(super) mod tests {
         USE TEMP B-TREE FOR ORDER BY
         SCAN listed
         ");
-        insta::assert_snapshot!(plan(SQLITE.by_email_of_ids).await, @r"
+        insta::assert_snapshot!(plan(SQLITE.email_of_ids).await, @r"
         CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
