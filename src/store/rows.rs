@@ -66,7 +66,7 @@ impl From<bool> for Cell<'_> {
     }
 }
 
-/// A statement over rows of so many columns. `{rows}` in its text stands for them: `($1,$2),($3,$4)`.
+/// A statement over rows of so many columns. `{rows}` in its text stands for them: `(?,?),(?,?)`.
 pub(super) struct Statement<const COLUMNS: usize> {
     text: &'static str,
     lots: [OnceLock<Arc<str>>; LOTS.len()],
@@ -112,7 +112,7 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
             let (now, later) = rows.split_at(*lot);
             rows = later;
             let text = text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot)).into());
-            // Nothing but the names of parameters was put into a text that is a constant.
+            // Nothing but marks for parameters was put into a text that is a constant.
             let query = sqlx::query(AssertSqlSafe(Arc::clone(text)));
             Some(now.iter().flatten().fold(query, |query, cell| match *cell {
                 Cell::Text(text) => query.bind(text),
@@ -122,13 +122,10 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     }
 }
 
-/// `($1,$2),($3,$4)`
+/// `(?,?),(?,?)`. SQLite looks for the name of a parameter by going through all of them, so they have none.
 fn placeholders(columns: usize, rows: usize) -> String {
-    let row = |row: usize| {
-        let names: Vec<_> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
-        format!("({})", names.join(","))
-    };
-    (0..rows).map(row).collect::<Vec<_>>().join(",")
+    let row = format!("({})", vec!["?"; columns].join(","));
+    vec![row; rows].join(",")
 }
 
 /// Ids as rows of one column.
