@@ -215,8 +215,7 @@ pub(super) mod tests {
     pub(in crate::store) async fn plan(statement: &'static str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roster.db");
-        backend::prepare(&path).await.unwrap();
-        let mut db = backend::connect(&path).await.unwrap();
+        let mut db = backend::prepare(&path).await.unwrap();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&mut db).await.unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

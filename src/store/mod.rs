@@ -23,6 +23,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
@@ -67,9 +68,9 @@ impl Store {
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        backend::prepare(path).await?;
-        let as_of_ms = journal::as_of_ms(&mut backend::connect(path).await?).await?;
-        let generations = Arc::new(Generations::new(as_of_ms));
+        let mut connection = backend::prepare(path).await?;
+        let generations = Arc::new(Generations::new(journal::as_of_ms(&mut connection).await?));
+        connection.close().await?;
         let closing = CancellationToken::new();
         let erased = scrub::start(path.to_owned(), closing.clone());
         let (queue, writer) =
