@@ -4,34 +4,47 @@ use serde::Serialize;
 use serde::ser::{Error as _, Serializer};
 use serde_json::value::RawValue;
 
+use super::params::List;
 use crate::domain::time::iso8601;
 use crate::domain::{Member, OrganizationId, Role, UserId};
 
-/// The array that any member may read.
-pub(super) fn users(members: &[Member], organization: &OrganizationId) -> serde_json::Result<Vec<u8>> {
-    array(members, |member| User::of(member, organization))
+/// One list, written member by member: nothing but its bytes is held.
+pub(super) struct Array<'a> {
+    list: List,
+    organization: &'a OrganizationId,
+    json: Vec<u8>,
+    error: Option<serde_json::Error>,
 }
 
-/// One object of it.
+impl<'a> Array<'a> {
+    pub(super) fn new(list: List, organization: &'a OrganizationId) -> Self {
+        Self { list, organization, json: b"[".to_vec(), error: None }
+    }
+
+    /// Writes the next member.
+    pub(super) fn push(&mut self, member: &Member) {
+        if self.json.len() > 1 {
+            self.json.push(b',');
+        }
+        let written = match self.list {
+            List::Users => serde_json::to_writer(&mut self.json, &User::of(member, self.organization)),
+            List::Admin => serde_json::to_writer(&mut self.json, &AdminUser::of(member)),
+        };
+        if let Err(error) = written {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// The whole list, unless a member of it could not be written.
+    pub(super) fn finish(mut self) -> serde_json::Result<Vec<u8>> {
+        self.json.push(b']');
+        self.error.map_or(Ok(self.json), Err)
+    }
+}
+
+/// One object of the list that any member may read.
 pub(super) fn user(member: &Member, organization: &OrganizationId) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&User::of(member, organization))
-}
-
-/// The array that admins may read.
-pub(super) fn admin_users(members: &[Member]) -> serde_json::Result<Vec<u8>> {
-    array(members, AdminUser::of)
-}
-
-/// Most objects fit in so much; a list that grows by doubling is copied over and over.
-const OBJECT_BYTES: usize = 512;
-
-fn array<'a, T: Serialize>(
-    members: &'a [Member],
-    view: impl Fn(&'a Member) -> T,
-) -> serde_json::Result<Vec<u8>> {
-    let mut json = Vec::with_capacity(2 + members.len() * OBJECT_BYTES);
-    serde_json::Serializer::new(&mut json).collect_seq(members.iter().map(view))?;
-    Ok(json)
 }
 
 #[derive(Serialize)]
@@ -142,7 +155,25 @@ mod tests {
             role: Role::new("member"),
             joined_at_ms: 0,
             membership_metadata: Metadata::default(),
+            membership_updated_at_ms: 0,
         }
+    }
+
+    fn list(list: List, members: &[Member]) -> serde_json::Result<Vec<u8>> {
+        let organization = OrganizationId::parse("org_1").unwrap();
+        let mut array = Array::new(list, &organization);
+        for member in members {
+            array.push(member);
+        }
+        array.finish()
+    }
+
+    fn users(members: &[Member], _: &OrganizationId) -> serde_json::Result<Vec<u8>> {
+        list(List::Users, members)
+    }
+
+    fn admin_users(members: &[Member]) -> serde_json::Result<Vec<u8>> {
+        list(List::Admin, members)
     }
 
     fn text(json: serde_json::Result<Vec<u8>>) -> String {

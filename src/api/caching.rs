@@ -18,33 +18,47 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::coding::CODINGS;
+use super::coding::Coding;
 use crate::domain::time::iso8601;
 
-const ROSTER_AS_OF: HeaderName = HeaderName::from_static("roster-as-of");
+/// The moment up to which an answer is Clerk's truth.
+pub(super) const ROSTER_AS_OF: HeaderName = HeaderName::from_static("roster-as-of");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+pub(super) const VARIES: HeaderValue = HeaderValue::from_static("Authorization, Cookie, Accept-Encoding");
 const DIGEST_BYTES: usize = 16;
+
+/// Marks an answer that has its final tag, and is a 304 where it should be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled;
 
 /// A JSON answer that may be kept and asked for again.
 pub(super) fn tagged(body: Vec<u8>, link: Option<HeaderValue>, as_of_ms: Option<i64>) -> Response {
-    let tag = tag(&body, link.as_ref());
+    let tag = format!("\"{}\"", tag(&body, link.as_ref()));
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("Authorization, Cookie, Accept-Encoding"));
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, PRIVATE);
+    headers.insert(VARY, VARIES);
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(ETAG, tag);
     }
     if let Some(link) = link {
         headers.insert(LINK, link);
     }
-    if let Some(as_of) = as_of_ms.and_then(|at_ms| HeaderValue::try_from(iso8601(at_ms)).ok()) {
+    if let Some(as_of) = as_of_ms.and_then(as_of) {
         headers.insert(ROSTER_AS_OF, as_of);
     }
     response
 }
 
-fn tag(body: &[u8], link: Option<&HeaderValue>) -> String {
+/// How a moment is shown in [`ROSTER_AS_OF`].
+pub(super) fn as_of(at_ms: i64) -> Option<HeaderValue> {
+    HeaderValue::try_from(iso8601(at_ms)).ok()
+}
+
+/// The opaque part of the entity tag of a body and its `Link`.
+pub(super) fn tag(body: &[u8], link: Option<&HeaderValue>) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
     hash.update(body);
     // A body is JSON, which has no NUL: where it ends is beyond doubt.
@@ -52,7 +66,7 @@ fn tag(body: &[u8], link: Option<&HeaderValue>) -> String {
     hash.update(link.map_or(&[], HeaderValue::as_bytes));
     let digest = hash.finish();
     let short = digest.as_ref().get(..DIGEST_BYTES).unwrap_or_default();
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(short))
+    URL_SAFE_NO_PAD.encode(short)
 }
 
 /// What the caller has already, taken from a request before it is consumed.
@@ -66,13 +80,15 @@ impl Precondition {
         Self(if reads { sent.iter().cloned().collect() } else { Vec::new() })
     }
 
-    /// Whether it names `tag` in any coding. A weak comparison (RFC 9110, section 13.1.2).
     fn names(&self, tag: &str) -> bool {
-        self.0
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .any(|line| line.trim() == "*" || tags(line).any(|candidate| is_coding_of(candidate, tag)))
+        is_named(&self.0, tag)
     }
+}
+
+/// Whether these lines of `If-None-Match` name `tag` in any coding. A weak comparison (RFC 9110, section 13.1.2).
+pub(super) fn is_named<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, tag: &str) -> bool {
+    let mut lines = lines.into_iter().filter_map(|line| line.to_str().ok());
+    lines.any(|line| line.trim() == "*" || tags(line).any(|candidate| is_coding_of(candidate, tag)))
 }
 
 /// The opaque parts of a list of entity tags. It ends where the list is not well-formed.
@@ -89,12 +105,16 @@ fn tags(line: &str) -> impl Iterator<Item = &str> {
 
 fn is_coding_of(candidate: &str, tag: &str) -> bool {
     candidate.strip_prefix(tag).is_some_and(|suffix| {
-        suffix.is_empty() || suffix.strip_prefix('-').is_some_and(|coding| CODINGS.contains(&coding))
+        let is_coding = |name| Coding::ALL.iter().any(|coding| coding.as_str() == name);
+        suffix.is_empty() || suffix.strip_prefix('-').is_some_and(is_coding)
     })
 }
 
 /// Gives an answer the tag of its coding, or turns it into a 304.
 pub(super) fn settle(mut response: Response, precondition: &Precondition) -> Response {
+    if response.extensions_mut().remove::<Settled>().is_some() {
+        return response;
+    }
     let Some(tag) = opaque_tag(response.headers()) else { return response };
     let headers = response.headers_mut();
     if let Some(coding) = headers.get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok())
@@ -119,7 +139,7 @@ fn opaque_tag(headers: &HeaderMap) -> Option<String> {
 
 /// An empty body of unknown length. To an empty one axum adds `Content-Length: 0`, and a 304 may carry only
 /// the length of the answer that it stands for.
-struct NoContent;
+pub(super) struct NoContent;
 
 impl HttpBody for NoContent {
     type Data = Bytes;

@@ -12,9 +12,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
+use super::Shared;
 use super::params::{List, Params};
 use super::problem::{Code, Problem};
+use super::snapshots::Snapshot;
 use crate::clerk::session_token::TokenError;
 use crate::clock;
 use crate::domain::{Contradiction, Filter, MemberQuery, Order, OrganizationId, Role, UserId};
@@ -31,6 +32,8 @@ const FETCH_RETRY_AFTER_S: u32 = 1;
 pub(super) struct Caller {
     organization_id: OrganizationId,
     role: Option<Role>,
+    /// The whole list that it asks for, when that is what it asks for.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 /// A caller who may use the admin endpoint.
@@ -40,6 +43,11 @@ impl Caller {
     /// The organization that the token names.
     pub(super) fn organization_id(&self) -> &OrganizationId {
         &self.organization_id
+    }
+
+    /// The list that is ready for it.
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_deref()
     }
 
     /// The question for a list.
@@ -66,8 +74,9 @@ impl Caller {
         }
     }
 
-    async fn identify(headers: &HeaderMap, api: &Api) -> Result<Self, Problem> {
-        let token = token(headers).map_err(|reason| Problem::new(Code::Unauthorized, reason))?;
+    async fn identify(parts: &Parts, shared: &Shared, list: List) -> Result<Self, Problem> {
+        let api = &shared.api;
+        let token = token(&parts.headers).map_err(|reason| Problem::new(Code::Unauthorized, reason))?;
         let claims = api.verifier.verify(token, clock::now_ms()).await?;
         let organization = claims.organization.ok_or_else(|| {
             Problem::new(
@@ -75,23 +84,49 @@ impl Caller {
                 "The session has no active organization; choose one and use the token that follows.",
             )
         })?;
-        let mut standing = api.store.standing(&organization.id, &claims.user_id).await?;
         let refused = |contradiction: Contradiction| {
             Problem::new(Code::Forbidden, "Your access to this organization has ended; sign in again.")
                 .caused_by(&contradiction)
         };
-        let mut role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
+        let asks_for_all = parts.uri.path() == list.path() && parts.uri.query().is_none();
+        let whole = asks_for_all.then(|| whole(organization.id.clone(), list));
+        let look = async || {
+            // Only who asks for the whole list makes one be built.
+            let snapshot = match &whole {
+                Some(whole) => Some(shared.snapshots.get(&api.store, whole, list).await?),
+                None => shared.snapshots.current(&api.store, &organization.id, list),
+            };
+            let known = snapshot.as_ref().and_then(|snapshot| snapshot.standing(&claims.user_id));
+            let standing = match known {
+                Some(known) => known.clone(),
+                None => api.store.standing(&organization.id, &claims.user_id).await?,
+            };
+            let role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
+            Ok::<_, Problem>((standing, role, snapshot.filter(|_| asks_for_all)))
+        };
+        let (standing, mut role, mut snapshot) = look().await?;
         if let Some(read_through) = &api.read_through
-            && (!standing.organization_known || api.gate.is_closed())
+            && api.must_fetch(&standing)
         {
             if !read_through.fetch(&organization.id).await {
                 let detail = "This organization is not known yet and is being fetched; try again.";
                 return Err(Problem::new(Code::Unavailable, detail).retry_after(FETCH_RETRY_AFTER_S));
             }
-            standing = api.store.standing(&organization.id, &claims.user_id).await?;
-            role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
+            (_, role, snapshot) = look().await?;
         }
-        Ok(Self { organization_id: organization.id, role })
+        Ok(Self { organization_id: organization.id, role, snapshot })
+    }
+}
+
+/// The question for a whole list, which is asked for everybody who may see it.
+fn whole(organization_id: OrganizationId, list: List) -> MemberQuery {
+    MemberQuery {
+        organization_id,
+        order: list.order(),
+        after: None,
+        limit: None,
+        ids: None,
+        filter: Filter::default(),
     }
 }
 
@@ -110,7 +145,7 @@ impl From<TokenError> for Problem {
 
 /// Takes the token out of a request: `Authorization: Bearer`, else the `__session` cookie. A bearer token
 /// that is there wins, good or bad; another scheme is somebody else's business.
-fn token(headers: &HeaderMap) -> Result<&str, &'static str> {
+pub(super) fn token(headers: &HeaderMap) -> Result<&str, &'static str> {
     let mut authorizations = headers.get_all(AUTHORIZATION).iter();
     let authorization = authorizations.next();
     if authorizations.next().is_some() {
@@ -136,11 +171,9 @@ fn session_cookie(headers: &HeaderMap) -> Option<&[u8]> {
     })
 }
 
-impl FromRequestParts<Arc<Api>> for Caller {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
-        Self::identify(&parts.headers, api).await.map_err(|problem| {
+impl Caller {
+    async fn of(parts: &Parts, shared: &Shared, list: List) -> Result<Self, Response> {
+        Self::identify(parts, shared, list).await.map_err(|problem| {
             let unauthorized = problem.code == Code::Unauthorized;
             let mut response = problem.into_response();
             if unauthorized {
@@ -151,12 +184,20 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Admin {
+impl FromRequestParts<Arc<Shared>> for Caller {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
-        let caller = Caller::from_request_parts(parts, api).await?;
-        if caller.role.as_ref().is_some_and(|role| api.admin_roles.contains(role)) {
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
+        Self::of(parts, shared, List::Users).await
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Admin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
+        let caller = Caller::of(parts, shared, List::Admin).await?;
+        if shared.api.is_admin(caller.role.as_ref()) {
             return Ok(Self(caller));
         }
         Err(Problem::new(Code::Forbidden, "Only an admin of the organization may ask this.").into_response())

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::Api;
+use super::Shared;
 use super::problem::{Code, Problem};
 use crate::webhook::{self, ReceiveError};
 
@@ -28,11 +28,11 @@ const MAX_DRAINED_BYTES: usize = 8 * MAX_BYTES;
 const BODY_LIMIT: Duration = Duration::from_secs(15);
 
 /// Takes one delivery.
-pub(super) async fn receive(State(api): State<Arc<Api>>, request: Request) -> Response {
+pub(super) async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = timeout(BODY_LIMIT, read(&head.headers, body)).await;
     match body.unwrap_or_else(|_| Err(too_slow())) {
-        Ok(bytes) => match api.receiver.receive(&head.headers, &bytes).await {
+        Ok(bytes) => match shared.api.receiver.receive(&head.headers, &bytes).await {
             Ok(outcome) => Json(json!({ "outcome": outcome.as_str() })).into_response(),
             Err(error) => Problem::from(error).into_response(),
         },

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use metrics::{SharedString, counter, histogram};
@@ -19,14 +19,14 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
-use tracing::{Instrument as _, debug, error, info, info_span};
+use tracing::{Instrument as _, Level, debug, enabled, error, info, info_span};
 
+use super::coding::COMPRESS_FROM_BYTES;
 use super::problem::{Code, PROBLEM_JSON, Problem};
 use super::{caching, coding, request_id};
 
 /// No answer of ours takes so long unless something is wrong.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-const COMPRESS_FROM_BYTES: u64 = 1024;
 
 /// Whose requests these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,13 @@ pub(crate) enum Listener {
 
 /// Puts the layers around routes, fallbacks included.
 pub(crate) fn around<S: Clone + Send + Sync + 'static>(listener: Listener, routes: Router<S>) -> Router<S> {
-    let compressible =
-        SizeAbove::new(COMPRESS_FROM_BYTES).and(NotForContentType::IMAGES).and(NotForContentType::SSE);
+    let unsettled = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+        extensions.get::<caching::Settled>().is_none()
+    };
+    let compressible = SizeAbove::new(COMPRESS_FROM_BYTES as u64)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::SSE)
+        .and(unsettled);
     routes.layer(
         ServiceBuilder::new()
             .layer(from_fn(move |request, next| pass(listener, request, next)))
@@ -111,6 +116,21 @@ fn log(response: &Response, problem: Option<&Problem>, took: Duration) {
         info!(status = status.as_u16(), latency_us, reason, "refused");
     } else {
         debug!(status = status.as_u16(), latency_us, "answered");
+    }
+}
+
+/// The same line for an answer that did not come this way. Nobody pays for it who does not want it.
+pub(super) fn log_answered(
+    method: &Method,
+    route: &'static str,
+    id: &HeaderValue,
+    response: &Response,
+    took: Duration,
+) {
+    if enabled!(Level::DEBUG) {
+        let request_id = id.to_str().unwrap_or_default();
+        info_span!("request", request_id, method = method.as_str(), route)
+            .in_scope(|| log(response, None, took));
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
-use super::Api;
+use super::Shared;
 use super::problem::{Code, Problem};
 
 /// Whoever asks for readiness does not wait long.
@@ -20,7 +20,8 @@ pub(super) async fn healthz() -> Response {
 }
 
 /// `GET /readyz`
-pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let api = &shared.api;
     let (ping, keys) =
         tokio::join!(timeout(PING_LIMIT, api.store.ping()), api.verifier.keys().is_available());
     let mut reasons = Vec::new();

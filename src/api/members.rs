@@ -4,64 +4,76 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 
+use super::body::Array;
 use super::caller::{Admin, Caller};
 use super::params::{List, Params};
 use super::problem::{Code, Problem};
-use super::{Api, body, caching};
+use super::{Shared, body, caching};
 use crate::domain::UserId;
 
 /// `GET /api/v1/entities/users`
 pub(super) async fn users(
     caller: Caller,
-    State(api): State<Arc<Api>>,
+    State(shared): State<Arc<Shared>>,
+    method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    list(&api, &caller, List::Users, &uri).await
+    list(&shared, &caller, List::Users, &Asked { method, uri, headers }).await
 }
 
 /// `GET /api/admin/getUsersInOrg`
 pub(super) async fn admin(
     Admin(caller): Admin,
-    State(api): State<Arc<Api>>,
+    State(shared): State<Arc<Shared>>,
+    method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    list(&api, &caller, List::Admin, &uri).await
+    list(&shared, &caller, List::Admin, &Asked { method, uri, headers }).await
 }
 
-async fn list(api: &Api, caller: &Caller, list: List, uri: &Uri) -> Result<Response, Problem> {
-    let params = Params::parse(uri.query().unwrap_or_default(), list)?;
+/// A request for a list.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+async fn list(shared: &Shared, caller: &Caller, list: List, asked: &Asked) -> Result<Response, Problem> {
+    let store = &shared.api.store;
     // Asked before the list, so that the list is never older than it says.
-    let as_of_ms = api.store.as_of_ms().await?;
-    let page = api.store.members(&caller.list(list, &params)).await?;
-    let json = match list {
-        List::Users => body::users(&page.members, caller.organization_id()),
-        List::Admin => body::admin_users(&page.members),
-    };
-    let link = page.next.as_ref().and_then(|next| params.link(list, next));
-    Ok(caching::tagged(json.map_err(unwritable)?, link, as_of_ms))
+    let as_of_ms = store.as_of_ms();
+    if let Some(snapshot) = caller.snapshot() {
+        let unready = |error| Problem::new(Code::InternalError, "").caused_by(&error);
+        snapshot.list.prepare(&asked.headers).await.map_err(unready)?;
+        let answer = snapshot.list.answer(&asked.method, &asked.headers, shared.as_of.show(as_of_ms));
+        return answer.ok_or_else(|| Problem::new(Code::InternalError, "the list is not ready"));
+    }
+    let params = Params::parse(asked.uri.query().unwrap_or_default(), list)?;
+    let mut array = Array::new(list, caller.organization_id());
+    let next = store.each_member(&caller.list(list, &params), |member| array.push(&member)).await?;
+    let link = next.as_ref().and_then(|next| params.link(list, next));
+    Ok(caching::tagged(array.finish()?, link, as_of_ms))
 }
 
 /// `GET /api/v1/entities/users/{userId}`
 pub(super) async fn user(
     caller: Caller,
-    State(api): State<Arc<Api>>,
+    State(shared): State<Arc<Shared>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let nobody = || Problem::new(Code::NotFound, "No member of your organization has this id.");
     // What cannot be an id is nobody's.
     let Path(id) = path.map_err(|_| nobody())?;
     let user_id = UserId::parse(id).map_err(|_| nobody())?;
-    let as_of_ms = api.store.as_of_ms().await?;
-    let page = api.store.members(&caller.one(user_id)).await?;
+    let store = &shared.api.store;
+    let as_of_ms = store.as_of_ms();
+    let page = store.members(&caller.one(user_id)).await?;
     let member = page.members.first().ok_or_else(nobody)?;
-    let json = body::user(member, caller.organization_id());
-    Ok(caching::tagged(json.map_err(unwritable)?, None, as_of_ms))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is a function for `map_err`")]
-fn unwritable(error: serde_json::Error) -> Problem {
-    Problem::new(Code::InternalError, "").caused_by(&error)
+    let json = body::user(member, caller.organization_id())?;
+    Ok(caching::tagged(json, None, as_of_ms))
 }

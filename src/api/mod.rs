@@ -2,7 +2,8 @@
 //!
 //! A request passes `edge` (its id, its time limit, how its errors look), meets its route, and, where it
 //! reads, is first turned into a `caller::Caller`. Only a caller makes a member query, and the
-//! organization in it is the token's, so no route can answer about another one.
+//! organization in it is the token's, so no route can answer about another one. `warm` answers what is ready
+//! before any of that.
 //!
 //! This room knows neither SQL nor what Clerk's payloads look like.
 
@@ -17,19 +18,34 @@ mod health;
 mod members;
 mod params;
 pub mod problem;
+mod ready;
 mod request_id;
+mod snapshots;
+mod warm;
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use axum::Router;
+use axum::body::{Bytes, HttpBody};
+use axum::http::Request;
 use axum::http::header::ALLOW;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
 use axum::routing::{MethodRouter, get, post};
+use axum::{BoxError, Router};
+use futures_util::future::Either;
+use tower::Service;
 
 use self::params::List;
 use self::problem::{Code, Problem};
+use self::ready::AsOf;
+use self::snapshots::Snapshots;
+use self::warm::Warm;
 use crate::clerk::session_token::Verifier;
-use crate::domain::Role;
+use crate::config::Config;
+use crate::domain::{Role, Standing};
 use crate::reconcile::read_through::ReadThrough;
 use crate::reconcile::schedule::Gate;
 use crate::store::Store;
@@ -52,12 +68,67 @@ pub struct Api {
     pub read_through: Option<ReadThrough>,
 }
 
-/// Every route of the public listener, with its layers.
-pub fn router(api: Api) -> Router {
-    edge::around(edge::Listener::Public, routes()).with_state(Arc::new(api))
+impl Api {
+    /// Whether an organization has to be fetched before anything is said of it.
+    fn must_fetch(&self, standing: &Standing) -> bool {
+        self.read_through.is_some() && (!standing.organization_known || self.gate.is_closed())
+    }
+
+    fn is_admin(&self, role: Option<&Role>) -> bool {
+        role.is_some_and(|role| self.admin_roles.contains(role))
+    }
 }
 
-fn routes() -> Router<Arc<Api>> {
+/// What the routes share.
+struct Shared {
+    api: Api,
+    snapshots: Snapshots,
+    as_of: AsOf,
+}
+
+/// Every route of the public listener, with its layers and a cache of the usual size.
+pub fn router(api: Api) -> Router {
+    Public::new(api, Config::default().cache_mb).router
+}
+
+/// The public listener: the short way of the hot route, and every other request's way.
+#[derive(Clone)]
+pub struct Public {
+    warm: Arc<Warm>,
+    router: Router,
+}
+
+impl Public {
+    /// Keeps so many MiB of lists ready.
+    pub fn new(api: Api, cache_mb: u32) -> Self {
+        let shared = Arc::new(Shared { api, snapshots: Snapshots::new(cache_mb), as_of: AsOf::default() });
+        let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));
+        Self { warm: Arc::new(Warm::new(shared)), router }
+    }
+}
+
+impl<B> Service<Request<B>> for Public
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<B>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.warm.answer(&request) {
+            Some(response) => Either::Left(ready(Ok(response))),
+            None => Either::Right(self.router.call(request)),
+        }
+    }
+}
+
+fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/webhooks/clerk", only("POST", post(delivery::receive)))
         .route(List::Users.path(), only("GET, HEAD", get(members::users)))

@@ -18,7 +18,7 @@ const MAX_QUERY_CHARS: usize = 100;
 const METADATA: &str = "metadata.";
 
 /// The two lists of members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum List {
     /// For any member.
     Users,

@@ -174,6 +174,13 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<serde_json::Error> for Problem {
+    /// Only what is stored is ever written as JSON here.
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Code::InternalError, "").caused_by(&error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

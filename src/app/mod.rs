@@ -33,7 +33,7 @@ pub use claim::{Claim, ClaimError};
 /// A service that is wired, and not listening yet.
 pub struct App {
     store: Store,
-    router: axum::Router,
+    public: api::Public,
     ops: axum::Router,
     claim: Option<Claim>,
     schedule: Option<Schedule>,
@@ -77,15 +77,16 @@ impl App {
         let keys = KeySet::new(config.keys)?;
         let verifier = Verifier::new(keys, config.issuer, config.authorized_parties);
         let receiver = Receiver::new(store.clone(), &config.webhook_secrets, config.instance_id)?;
-        let router = api::router(Api {
+        let api = Api {
             store: store.clone(),
             verifier: Arc::new(verifier),
             admin_roles: config.admin_roles.into(),
             receiver: Arc::new(receiver.with_hydrator(hydrator)),
             gate,
             read_through,
-        });
-        Ok(Self { store, router, ops, claim, schedule, stop })
+        };
+        let public = api::Public::new(api, config.cache_mb);
+        Ok(Self { store, public, ops, claim, schedule, stop })
     }
 
     /// Serves the public and the operators' listener until `shutdown`, finishes what is under way, and closes
@@ -108,7 +109,7 @@ impl App {
             stop.cancel();
         });
         let (drained, _) = tokio::join!(
-            server::serve(listener, self.router, shutdown.clone()),
+            server::serve(listener, self.public, shutdown.clone()),
             server::serve(ops, self.ops, shutdown),
         );
         self.stop.cancel();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::{Request, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +17,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 use tracing::{debug, warn};
 
 /// How long a new connection may take to send the head of its first request.
@@ -32,13 +32,32 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// How long to wait when the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// What can be served: routes, or something before them.
+pub trait Http:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Http for S where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Serves until `shutdown`, then lets open requests finish. False when some had to be cut off.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> bool {
+pub async fn serve<S: Http>(listener: TcpListener, service: S, shutdown: CancellationToken) -> bool {
     let http = http();
     let graceful = GracefulShutdown::new();
     let cut_off = CancellationToken::new();
     while let Some(stream) = shutdown.run_until_cancelled(accept(&listener)).await {
-        let connection = connection(http.clone(), stream, router.clone(), graceful.watcher());
+        let connection = connection(http.clone(), stream, service.clone(), graceful.watcher());
         tokio::spawn(cut_off.clone().run_until_cancelled_owned(connection));
     }
     drop(listener);
@@ -75,7 +94,7 @@ fn is_the_clients(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
 }
 
-async fn connection(http: Builder<TokioExecutor>, stream: TcpStream, router: Router, watcher: Watcher) {
+async fn connection<S: Http>(http: Builder<TokioExecutor>, stream: TcpStream, service: S, watcher: Watcher) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY");
     }
@@ -84,10 +103,7 @@ async fn connection(http: Builder<TokioExecutor>, stream: TcpStream, router: Rou
         let asked = Arc::clone(&asked);
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let router = router.clone();
-            async move {
-                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
-            }
+            service.clone().oneshot(request)
         })
     };
     let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());

@@ -23,6 +23,8 @@ pub struct Member {
     pub joined_at_ms: i64,
     /// The membership's public metadata.
     pub membership_metadata: Metadata,
+    /// When Clerk last changed the membership.
+    pub membership_updated_at_ms: i64,
 }
 
 /// The order of a list. Both are total: ties go by user id.
@@ -198,6 +200,7 @@ mod tests {
             role: Role::new("admin"),
             joined_at_ms: 9,
             membership_metadata: Metadata::default(),
+            membership_updated_at_ms: 10,
         }
     }
 

@@ -123,8 +123,10 @@ fn begin_at_zero() {
         counter!("roster_clerk_api_requests_total", "status" => status).absolute(0);
     }
     counter!("roster_http_requests_total", "route" => "-", "method" => "GET", "status" => "404").absolute(0);
-    for outcome in ["hit", "miss"] {
-        counter!("roster_cache_requests_total", "cache" => "snapshots", "outcome" => outcome).absolute(0);
+    for cache in ["snapshots", "tokens"] {
+        for outcome in ["hit", "miss"] {
+            counter!("roster_cache_requests_total", "cache" => cache, "outcome" => outcome).absolute(0);
+        }
     }
     for (name, _) in GAUGES.into_iter().filter(|(name, _)| *name != "roster_read_model_rows") {
         gauge!(name).set(0.0);

@@ -17,7 +17,7 @@ use super::journal::{self, Delivery, Entry};
 use super::parents::{self, Keys, Parent};
 use super::project::{self, Place};
 use super::states;
-use super::versions::{self, Touched};
+use super::versions::{self, Bumped, Touched};
 use crate::domain::difference::difference;
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::{
@@ -85,8 +85,12 @@ pub(super) struct Written {
     pub(super) outcomes: Vec<Vec<Applied>>,
     /// The organizations of which an answer may be another one now.
     pub(super) touched: BTreeSet<OrganizationId>,
+    /// The version of these, when there are any.
+    pub(super) version: Option<i64>,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
+    /// When the newest event of those that were applied happened.
+    pub(super) last_applied_ms: Option<i64>,
 }
 
 /// Writes a batch within the caller's transaction.
@@ -124,11 +128,13 @@ pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<W
             }
         }
     }
-    let touched = model.save(db).await?;
+    let Bumped { touched, version } = model.save(db).await?;
+    let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
+    let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
     let erased = model.erased_users();
     journal::erase(db, &erased).await?;
-    Ok(Written { outcomes, touched, erased: !erased.is_empty() })
+    Ok(Written { outcomes, touched, version, erased: !erased.is_empty(), last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {
@@ -418,7 +424,7 @@ impl Model {
     }
 
     /// Saves what grew and what follows from it. Answers with the organizations that it touched.
-    async fn save(&self, db: &mut SqliteConnection) -> Result<BTreeSet<OrganizationId>, StoreError> {
+    async fn save(&self, db: &mut SqliteConnection) -> Result<Bumped, StoreError> {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));

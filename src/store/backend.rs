@@ -10,7 +10,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
+use sqlx::{ConnectOptions as _, SqlSafeStr as _};
 
 use super::error::StoreError;
 use super::rows::PREPARED;
@@ -50,14 +50,15 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Makes the file if need be, readable for its owner alone, and brings its schema up to date.
-pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
+/// Makes the file if need be, readable for its owner alone, and brings its schema up to date. Answers the
+/// connection that did it.
+pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError> {
     let open_error =
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = connect(path).await.map_err(open_error)?;
     migrations().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
-    connection.close().await.map_err(open_error)
+    Ok(connection)
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {

@@ -140,8 +140,8 @@ pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) 
 }
 
 /// The later of the last applied event's time and the start of the last completed pass.
-pub(super) async fn as_of_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar("SELECT MAX(at_ms) FROM progress").fetch_one(readers).await?)
+pub(super) async fn as_of_ms(db: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT MAX(at_ms) FROM progress").fetch_one(db).await?)
 }
 
 /// When the newest event came in.

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use serde::Deserialize;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
-use super::states::user;
 use crate::domain::model::Metadata;
-use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Page, Role, UserId};
+use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Role, User, UserId};
 
-/// How many rows a filter looks at for each statement.
-const FILTER_ROWS: i64 = 500;
+/// How many rows one statement brings.
+const CHUNK: i64 = 500;
 
-/// One list statement: from which rows, in which order.
+/// One list statement: from which rows, in which order. It answers one value, a JSON array of arrays: a row of
+/// many columns costs more on its way out of the driver than in the database.
 macro_rules! list {
     ($from:literal, $key:literal) => {
         concat!(
-            "SELECT u.*, m.id AS membership_id, m.role AS role, m.created_at_ms AS joined_at_ms,
-                m.public_metadata AS membership_metadata
+            "SELECT json_group_array(json_array(id, first_name, last_name, username, email, image_url, has_image,
+                banned, user_metadata, created_at_ms, updated_at_ms, last_sign_in_at_ms, membership_id, role,
+                joined_at_ms, membership_metadata, membership_updated_at_ms))
+            FROM (SELECT u.id, u.first_name, u.last_name, u.username, u.email, u.image_url, u.has_image, u.banned,
+                u.public_metadata AS user_metadata, u.created_at_ms, u.updated_at_ms, u.last_sign_in_at_ms,
+                m.id AS membership_id, m.role, m.created_at_ms AS joined_at_ms,
+                m.public_metadata AS membership_metadata, m.updated_at_ms AS membership_updated_at_ms
             FROM ",
             $from,
             " AND x.organization_id = $1 AND u.id = x.user_id AND m.id = x.membership_id
@@ -26,7 +31,7 @@ macro_rules! list {
             $key,
             ", x.user_id) > ($2, $3) ORDER BY x.",
             $key,
-            ", x.user_id LIMIT $4"
+            ", x.user_id LIMIT $4)"
         )
     };
     (all $key:literal) => {
@@ -54,81 +59,204 @@ fn start(order: Order) -> Cursor {
     }
 }
 
-/// Answers one question. With a filter, rows are looked at in chunks, so that memory stays bounded however
-/// large the organization and however rare the hits; one transaction makes them one moment.
-pub(super) async fn list(readers: &SqlitePool, query: &MemberQuery) -> Result<Page, StoreError> {
-    if query.filter.is_empty() {
-        return walk(&mut *readers.acquire().await?, query).await;
+/// Shows the members that are asked for, in order, and answers where the next page begins.
+///
+/// Memory holds one chunk of rows, however large the organization and however rare the hits of a filter.
+pub(super) async fn each(
+    readers: &SqlitePool,
+    query: &MemberQuery,
+    mut visit: impl FnMut(Member) + Send,
+) -> Result<Option<Cursor>, StoreError> {
+    let first = query.after.clone().unwrap_or_else(|| start(query.order));
+    let mut page = Walk { query, shown: 0, last: None };
+    let chunk = fetch(&mut *readers.acquire().await?, query, &first).await?;
+    if chunk.is_last || query.filter.is_empty() && query.limit.is_some() {
+        page.show(chunk.members, &mut visit);
+        return Ok(page.next());
     }
+    // More than one statement: from the beginning, in one transaction, which makes them one moment.
     let mut moment = readers.begin().await?;
-    let page = walk(&mut moment, query).await?;
-    moment.commit().await?;
-    Ok(page)
-}
-
-async fn walk(db: &mut SqliteConnection, query: &MemberQuery) -> Result<Page, StoreError> {
-    let wanted = query.limit.map(usize::from);
-    // One more than is wanted tells whether a page follows.
-    let rows = match wanted {
-        _ if !query.filter.is_empty() => FILTER_ROWS,
-        Some(wanted) => i64::try_from(wanted + 1).unwrap_or(i64::MAX),
-        None => i64::MAX,
-    };
-    let mut after = query.after.clone().unwrap_or_else(|| start(query.order));
-    let mut members = Vec::new();
+    let mut after = first;
     loop {
-        let chunk = fetch(&mut *db, query, &after, rows).await?;
-        let exhausted = i64::try_from(chunk.len()).unwrap_or(i64::MAX) < rows;
-        if let Some(last) = chunk.last() {
+        let chunk = fetch(&mut moment, query, &after).await?;
+        if let Some(last) = chunk.members.last() {
             after = last.cursor(query.order);
         }
-        members.extend(chunk.into_iter().filter(|member| query.filter.matches(member)));
-        if exhausted || wanted.is_some_and(|wanted| members.len() > wanted) {
+        let is_full = page.show(chunk.members, &mut visit);
+        if is_full || chunk.is_last {
             break;
         }
     }
-    let more = wanted.is_some_and(|wanted| members.len() > wanted);
-    members.truncate(wanted.unwrap_or(usize::MAX));
-    let next = members.last().filter(|_| more).map(|last| last.cursor(query.order));
-    Ok(Page { members, next })
+    moment.commit().await?;
+    Ok(page.next())
 }
 
-async fn fetch(
-    db: &mut SqliteConnection,
-    query: &MemberQuery,
-    after: &Cursor,
-    rows: i64,
-) -> Result<Vec<Member>, StoreError> {
+/// How far a walk along a list has come.
+struct Walk<'a> {
+    query: &'a MemberQuery,
+    shown: usize,
+    /// The last one of a full page, and whether another one follows.
+    last: Option<(Cursor, bool)>,
+}
+
+impl Walk<'_> {
+    /// Shows those that match; true when the page is full and it is known that more follows.
+    fn show(&mut self, members: Vec<Member>, visit: &mut impl FnMut(Member)) -> bool {
+        let wanted = self.query.limit.map(usize::from);
+        for member in members.into_iter().filter(|member| self.query.filter.matches(member)) {
+            if let Some((_, follows)) = &mut self.last {
+                *follows = true;
+                return true;
+            }
+            self.shown += 1;
+            if Some(self.shown) == wanted {
+                self.last = Some((member.cursor(self.query.order), false));
+            }
+            visit(member);
+        }
+        false
+    }
+
+    fn next(self) -> Option<Cursor> {
+        self.last.filter(|(_, follows)| *follows).map(|(cursor, _)| cursor)
+    }
+}
+
+/// What one statement brought.
+struct Chunk {
+    members: Vec<Member>,
+    is_last: bool,
+}
+
+async fn fetch(db: &mut SqliteConnection, query: &MemberQuery, after: &Cursor) -> Result<Chunk, StoreError> {
     let statement = match (after, &query.ids) {
         (Cursor::Account { .. }, None) => BY_ACCOUNT,
         (Cursor::Account { .. }, Some(_)) => BY_ACCOUNT_OF_IDS,
         (Cursor::Email { .. }, None) => BY_EMAIL,
         (Cursor::Email { .. }, Some(_)) => BY_EMAIL_OF_IDS,
     };
-    let mut bound = sqlx::query(statement).bind(query.organization_id.as_str());
+    // A filter may skip any number of rows; one more than is wanted tells whether a page follows.
+    let limit = query.limit.filter(|_| query.filter.is_empty()).map_or(CHUNK, |limit| i64::from(limit) + 1);
+    let mut bound = sqlx::query_scalar(statement).bind(query.organization_id.as_str());
     bound = match after {
         Cursor::Account { created_at_ms, user_id } => bound.bind(created_at_ms).bind(user_id),
         Cursor::Email { key, user_id } => bound.bind(key).bind(user_id),
     };
-    bound = bound.bind(rows);
+    bound = bound.bind(limit);
     if let Some(ids) = &query.ids {
         let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
         // At most a hundred; the one list that is not worth a statement for each length.
         bound = bound.bind(serde_json::Value::from_iter(distinct).to_string());
     }
-    bound.fetch_all(db).await?.iter().map(member).collect()
+    let rows: String = bound.fetch_one(db).await?;
+    let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|_| StoreError::Foreign("member"))?;
+    let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+    let members = rows.into_iter().map(Row::member).collect::<Result<_, _>>()?;
+    Ok(Chunk { members, is_last })
 }
 
-fn member(row: &SqliteRow) -> Result<Member, StoreError> {
-    let id = UserId::parse(row.try_get::<String, _>("id")?).map_err(|_| StoreError::Foreign("user id"))?;
-    Ok(Member {
-        user: user(row, id)?,
-        user_updated_at_ms: row.try_get::<Option<i64>, _>("updated_at_ms")?.unwrap_or_default(),
-        last_sign_in_at_ms: row.try_get("last_sign_in_at_ms")?,
-        membership_id: MembershipId::parse(row.try_get::<String, _>("membership_id")?)
-            .map_err(|_| StoreError::Foreign("membership id"))?,
-        role: Role::new(row.try_get("role")?),
-        joined_at_ms: row.try_get("joined_at_ms")?,
-        membership_metadata: Metadata::from_stored(row.try_get("membership_metadata")?),
-    })
+/// One array of a list statement, in its order.
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    username: Option<String>,
+    email: Option<String>,
+    image_url: Option<String>,
+    has_image: i64,
+    banned: i64,
+    user_metadata: String,
+    created_at_ms: i64,
+    updated_at_ms: Option<i64>,
+    last_sign_in_at_ms: Option<i64>,
+    membership_id: String,
+    role: String,
+    joined_at_ms: i64,
+    membership_metadata: String,
+    membership_updated_at_ms: Option<i64>,
+}
+
+impl Row {
+    fn member(self) -> Result<Member, StoreError> {
+        Ok(Member {
+            user: User {
+                id: UserId::parse(self.id).map_err(|_| StoreError::Foreign("user id"))?,
+                first_name: self.first_name,
+                last_name: self.last_name,
+                username: self.username,
+                email: self.email,
+                image_url: self.image_url,
+                has_image: self.has_image != 0,
+                banned: self.banned != 0,
+                public_metadata: Metadata::from_stored(self.user_metadata),
+                created_at_ms: self.created_at_ms,
+            },
+            user_updated_at_ms: self.updated_at_ms.unwrap_or_default(),
+            last_sign_in_at_ms: self.last_sign_in_at_ms,
+            membership_id: MembershipId::parse(self.membership_id)
+                .map_err(|_| StoreError::Foreign("membership id"))?,
+            role: Role::new(&self.role),
+            joined_at_ms: self.joined_at_ms,
+            membership_metadata: Metadata::from_stored(self.membership_metadata),
+            membership_updated_at_ms: self.membership_updated_at_ms.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::store::backend;
+
+    /// How SQLite goes about a statement, a line for each step.
+    pub(in crate::store) async fn plan(statement: &'static str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        let mut db = backend::prepare(&path).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&mut db).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        steps.join("\n")
+    }
+
+    /// In index order and from the place of the cursor on: the last page costs what the first one costs, and
+    /// nothing is sorted but the at most hundred that were asked for by id.
+    #[tokio::test]
+    async fn a_list_is_read_in_its_order() {
+        insta::assert_snapshot!(plan(BY_ACCOUNT).await, @r"
+        CO-ROUTINE (subquery-1)
+        SEARCH x USING COVERING INDEX members_by_account (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
+        SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
+        SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
+        SCAN (subquery-1)
+        ");
+        insta::assert_snapshot!(plan(BY_EMAIL).await, @r"
+        CO-ROUTINE (subquery-1)
+        SEARCH x USING COVERING INDEX members_by_email (organization_id=? AND (email_key,user_id)>(?,?))
+        SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
+        SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
+        SCAN (subquery-1)
+        ");
+        insta::assert_snapshot!(plan(BY_ACCOUNT_OF_IDS).await, @r"
+        CO-ROUTINE (subquery-1)
+        SCAN r VIRTUAL TABLE INDEX 1:
+        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
+        SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
+        SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
+        USE TEMP B-TREE FOR ORDER BY
+        SCAN (subquery-1)
+        ");
+        insta::assert_snapshot!(plan(BY_EMAIL_OF_IDS).await, @r"
+        CO-ROUTINE (subquery-1)
+        SCAN r VIRTUAL TABLE INDEX 1:
+        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
+        SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
+        SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
+        USE TEMP B-TREE FOR ORDER BY
+        SCAN (subquery-1)
+        ");
+    }
 }

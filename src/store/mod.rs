@@ -6,6 +6,7 @@
 mod apply;
 mod backend;
 mod error;
+mod generation;
 mod journal;
 mod known;
 mod members;
@@ -17,6 +18,7 @@ mod scrub;
 mod standing;
 mod states;
 mod versions;
+mod watch;
 mod writer;
 
 use std::collections::HashMap;
@@ -24,6 +26,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
@@ -31,13 +34,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
-use crate::domain::{Change, Entity, Known, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
+use crate::domain::{
+    Change, Cursor, Entity, Known, Member, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId,
+};
 pub use apply::Applied;
 use apply::Work;
 pub use error::StoreError;
+use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
 pub use passes::StoredPass;
+pub use standing::Unlisted;
 use writer::Job;
 
 /// How many events one statement forgets.
@@ -51,6 +58,7 @@ pub struct Store {
     queue: mpsc::Sender<Job>,
     budget: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    generations: Arc<Generations>,
     closing: CancellationToken,
 }
 
@@ -64,16 +72,20 @@ impl Store {
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        backend::prepare(path).await?;
+        let mut connection = backend::prepare(path).await?;
+        let generations = Arc::new(Generations::new(journal::as_of_ms(&mut connection).await?));
+        connection.close().await?;
         let closing = CancellationToken::new();
         let erased = scrub::start(path.to_owned(), closing.clone());
-        let (queue, writer) = writer::start(path.to_owned(), erased, closing.clone());
+        let (queue, writer) =
+            writer::start(path.to_owned(), erased, Arc::clone(&generations), closing.clone());
         Ok(Self {
             readers: backend::readers(path),
             bookkeeping: backend::bookkeeping(path),
             queue,
             budget: Arc::new(Semaphore::new(writer::BUDGET_KIB)),
             writer: Arc::new(Mutex::new(Some(writer))),
+            generations,
             closing,
         })
     }
@@ -117,7 +129,26 @@ impl Store {
 
     /// Members of one organization, in order, filtered and paged.
     pub async fn members(&self, query: &MemberQuery) -> Result<Page, StoreError> {
-        members::list(&self.readers, query).await
+        let mut members = Vec::new();
+        let next = self.each_member(query, |member| members.push(member)).await?;
+        Ok(Page { members, next })
+    }
+
+    /// Shows the same members one by one, so that a list of any length needs no room here. Answers where the
+    /// next page begins.
+    pub async fn each_member(
+        &self,
+        query: &MemberQuery,
+        visit: impl FnMut(Member) + Send,
+    ) -> Result<Option<Cursor>, StoreError> {
+        members::each(&self.readers, query, visit).await
+    }
+
+    /// A number that grows with every change of what the members of an organization may see, before the one
+    /// who brought the change hears of it. What was read after the number was taken is current as long as the
+    /// number is the same.
+    pub fn generation(&self, organization: &OrganizationId) -> u64 {
+        self.generations.of(organization)
     }
 
     /// What is known of a caller in its organization.
@@ -129,11 +160,17 @@ impl Store {
         standing::of(&self.readers, organization, user).await
     }
 
+    /// What is known of an organization, and of those who have a membership there but are not listed.
+    pub async fn unlisted(&self, organization: &OrganizationId) -> Result<Unlisted, StoreError> {
+        standing::unlisted(&self.readers, organization).await
+    }
+
     /// Forgets the events of the journal that came in before a moment, in small steps, so that no delivery waits
     /// long. Answers how many there were. Their message ids are forgotten with them, which does no harm:
     /// versions decide.
     pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
         let mut forgotten = 0;
+        versions::forget(&self.bookkeeping).await?;
         loop {
             let some = journal::forget(&self.bookkeeping, before_ms, FORGOTTEN_AT_ONCE).await?;
             forgotten += some;
@@ -145,8 +182,8 @@ impl Store {
 
     /// The moment up to which the copy is known to be Clerk's truth, in Unix milliseconds; `None` before the first
     /// event and the first completed pass.
-    pub async fn as_of_ms(&self) -> Result<Option<i64>, StoreError> {
-        journal::as_of_ms(&self.readers).await
+    pub fn as_of_ms(&self) -> Option<i64> {
+        self.generations.as_of_ms()
     }
 
     /// When the newest event of the journal came in, in Unix milliseconds.
@@ -215,7 +252,11 @@ impl Store {
 
     /// Writes down where a pass stands.
     pub async fn save_pass(&self, pass: &StoredPass) -> Result<(), StoreError> {
-        passes::save(&self.bookkeeping, pass).await
+        passes::save(&self.bookkeeping, pass).await?;
+        if pass.is_completed() {
+            self.generations.advance(Some(pass.started_at_ms));
+        }
+        Ok(())
     }
 
     /// The newest pass of a kind that did not end.

@@ -22,6 +22,12 @@ pub struct StoredPass {
     pub progress: String,
 }
 
+impl StoredPass {
+    pub(super) fn is_completed(&self) -> bool {
+        self.outcome.as_deref() == Some("completed")
+    }
+}
+
 const TAKE: &str = "INSERT INTO leases (name, owner, expires_at_ms) VALUES ($1, $2, $3)
     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_at_ms = excluded.expires_at_ms
         WHERE leases.owner = excluded.owner OR leases.expires_at_ms < $4
@@ -76,7 +82,7 @@ pub(super) async fn save(db: &SqlitePool, pass: &StoredPass) -> Result<(), Store
         .bind(&pass.progress)
         .execute(db)
         .await?;
-    if pass.outcome.as_deref() == Some("completed") {
+    if pass.is_completed() {
         sqlx::query(ADVANCE).bind(pass.started_at_ms).execute(db).await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What the read model knows of a caller, in one statement.
+//! What the read model knows of callers, in one statement.
 
 use sqlx::sqlite::SqlitePool;
 
@@ -17,6 +17,68 @@ const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
 
 type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>, bool);
 
+/// Always one row at least, for the organization; then one for each user whose newest membership is not listed.
+const UNLISTED: &str = "SELECT o.deleted_at_ms, o.id IS NOT NULL, g.user_id, u.deleted_at_ms, u.banned,
+        g.deleted_at_ms, g.role, g.updated_at_ms
+    FROM (SELECT 1) AS one
+    LEFT JOIN organizations o ON o.id = $1
+    LEFT JOIN memberships g ON g.organization_id = $1
+        AND NOT EXISTS (SELECT 1 FROM members x
+            WHERE x.organization_id = g.organization_id AND x.user_id = g.user_id)
+        AND NOT EXISTS (SELECT 1 FROM memberships newer
+            WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
+                AND (newer.created_at_ms, newer.id) > (g.created_at_ms, g.id))
+    LEFT JOIN users u ON u.id = g.user_id";
+
+type UnlistedRow =
+    (Option<i64>, bool, Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>);
+
+/// What an organization's list of members does not say of who may see it.
+#[derive(Debug, Clone)]
+pub struct Unlisted {
+    /// What is known of the organization; it says nothing of a user.
+    pub organization: Standing,
+    /// Those who have a membership here but are not listed: it ended, or its user is not known yet.
+    pub users: Vec<(UserId, Standing)>,
+}
+
+pub(super) async fn unlisted(
+    readers: &SqlitePool,
+    organization: &OrganizationId,
+) -> Result<Unlisted, StoreError> {
+    let rows: Vec<UnlistedRow> =
+        sqlx::query_as(UNLISTED).bind(organization.as_str()).fetch_all(readers).await?;
+    let mut unlisted = Unlisted { organization: Standing::default(), users: Vec::new() };
+    for (organization_deleted, organization_known, user, user_deleted, banned, ended, role, updated) in rows {
+        unlisted.organization = Standing {
+            organization_deleted: organization_deleted.is_some(),
+            organization_known,
+            ..Standing::default()
+        };
+        let Some(user) = user else { continue };
+        let user = UserId::parse(user).map_err(|_| StoreError::Foreign("user id"))?;
+        let standing = Standing {
+            user_deleted: user_deleted.is_some(),
+            user_banned: banned.is_some_and(|banned| banned != 0),
+            membership: membership(ended, role, updated),
+            ..unlisted.organization.clone()
+        };
+        unlisted.users.push((user, standing));
+    }
+    Ok(unlisted)
+}
+
+fn membership(ended: Option<i64>, role: Option<String>, updated: Option<i64>) -> Option<StoredMembership> {
+    match (ended, role, updated) {
+        (Some(at_ms), ..) => Some(StoredMembership::Deleted { at_ms }),
+        (None, Some(role), Some(updated_at_ms)) => {
+            Some(StoredMembership::Active { role: Role::new(&role), updated_at_ms })
+        }
+        (None, ..) => None,
+    }
+}
+
+/// What is known of the caller, alone.
 pub(super) async fn of(
     readers: &SqlitePool,
     organization: &OrganizationId,
@@ -25,18 +87,43 @@ pub(super) async fn of(
     let row: Row =
         sqlx::query_as(STANDING).bind(organization.as_str()).bind(user.as_str()).fetch_one(readers).await?;
     let (organization_deleted, user_deleted, user_banned, ended, role, updated, organization_known) = row;
-    let membership = match (ended, role, updated) {
-        (Some(at_ms), ..) => Some(StoredMembership::Deleted { at_ms }),
-        (None, Some(role), Some(updated_at_ms)) => {
-            Some(StoredMembership::Active { role: Role::new(&role), updated_at_ms })
-        }
-        (None, ..) => None,
-    };
     Ok(Standing {
         organization_deleted: organization_deleted.is_some(),
         user_deleted: user_deleted.is_some(),
         user_banned: user_banned.is_some_and(|banned| banned != 0),
         organization_known,
-        membership,
+        membership: membership(ended, role, updated),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::members::tests::plan;
+
+    #[tokio::test]
+    async fn nobody_is_looked_for_in_a_whole_table() {
+        insta::assert_snapshot!(plan(STANDING).await, @r"
+        CO-ROUTINE one
+        SCAN CONSTANT ROW
+        SCAN one
+        SEARCH o USING INDEX sqlite_autoindex_organizations_1 (id=?) LEFT-JOIN
+        SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN
+        SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?) LEFT-JOIN
+        SCALAR SUBQUERY 2
+        SEARCH newest USING COVERING INDEX memberships_by_place (organization_id=? AND user_id=?)
+        ");
+        insta::assert_snapshot!(plan(UNLISTED).await, @r"
+        CO-ROUTINE one
+        SCAN CONSTANT ROW
+        SCAN one
+        SEARCH o USING INDEX sqlite_autoindex_organizations_1 (id=?) LEFT-JOIN
+        SEARCH g USING INDEX memberships_by_place (organization_id=?) LEFT-JOIN
+        CORRELATED SCALAR SUBQUERY 2
+        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
+        CORRELATED SCALAR SUBQUERY 3
+        SEARCH newer USING COVERING INDEX memberships_by_place (organization_id=? AND user_id=? AND created_at_ms>?)
+        SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN
+        ");
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
 use super::project::Place;
@@ -40,16 +40,20 @@ pub(super) struct Touched<'a> {
     pub(super) organizations: &'a BTreeSet<&'a OrganizationId>,
 }
 
-/// Gives every organization that was touched its new version, and answers with them.
-pub(super) async fn bump(
-    db: &mut SqliteConnection,
-    touched: Touched<'_>,
-) -> Result<BTreeSet<OrganizationId>, StoreError> {
+/// The organizations that a batch touched, and their version.
+#[derive(Default)]
+pub(super) struct Bumped {
+    pub(super) touched: BTreeSet<OrganizationId>,
+    pub(super) version: Option<i64>,
+}
+
+/// Gives every organization that was touched its new version.
+pub(super) async fn bump(db: &mut SqliteConnection, touched: Touched<'_>) -> Result<Bumped, StoreError> {
     let Touched { places, unlisted, organizations } = touched;
     let all: BTreeSet<_> =
         places.iter().map(|(organization, _)| organization).chain(organizations.iter().copied()).collect();
     if all.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Bumped::default());
     }
     let version: i64 = sqlx::query_scalar(NEXT).fetch_one(&mut *db).await?;
     let rows: Vec<_> = (places.iter())
@@ -62,5 +66,45 @@ pub(super) async fn bump(
     LOG_MEMBERS.execute(&mut *db, &rows).await?;
     let rows: Vec<_> = organizations.iter().map(|id| [cell(version), cell(id.as_str())]).collect();
     LOG_ORGANIZATIONS.execute(db, &rows).await?;
-    Ok(all.into_iter().cloned().collect())
+    Ok(Bumped { touched: all.into_iter().cloned().collect(), version: Some(version) })
+}
+
+/// How many changes are kept for those who come back: a feed that is resumed, another process.
+const KEPT: i64 = 100_000;
+
+const FORGET: &str = "DELETE FROM changes WHERE version <= COALESCE(
+    (SELECT c.version FROM changes c ORDER BY c.version DESC LIMIT 1 OFFSET $1), -1)";
+
+/// Forgets the oldest changes.
+pub(super) async fn forget(db: &SqlitePool) -> Result<(), StoreError> {
+    sqlx::query(FORGET).bind(KEPT).execute(db).await?;
+    Ok(())
+}
+
+const NEWEST: &str = "SELECT COALESCE(MAX(value), 0) FROM sequences WHERE name = 'version'";
+
+/// The newest version.
+pub(super) async fn newest(db: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(NEWEST).fetch_one(db).await?)
+}
+
+const SINCE: &str = "SELECT DISTINCT c.version, c.organization_id FROM changes c WHERE c.version > $1";
+const OLDEST: &str = "SELECT MIN(c.version) FROM changes c";
+
+/// Each version after `version`, with the organizations that it touched; `None` when the oldest of them are
+/// forgotten.
+pub(super) async fn since(
+    db: &mut SqliteConnection,
+    version: i64,
+) -> Result<Option<Vec<(i64, OrganizationId)>>, StoreError> {
+    let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(&mut *db).await?;
+    if oldest.is_none_or(|oldest| oldest > version + 1) && newest(&mut *db).await? > version {
+        return Ok(None);
+    }
+    let rows: Vec<(i64, String)> = sqlx::query_as(SINCE).bind(version).fetch_all(db).await?;
+    let touched = |(version, id)| {
+        let id = OrganizationId::parse(id).map_err(|_| StoreError::Foreign("organization id"))?;
+        Ok((version, id))
+    };
+    rows.into_iter().map(touched).collect::<Result<_, StoreError>>().map(Some)
 }

@@ -12,11 +12,15 @@ use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
 use super::backend;
 use super::error::StoreError;
+use super::generation::Generations;
+use super::journal;
+use super::watch::{self, Seen, Watch};
 
 /// How many deliveries may wait.
 const QUEUE: usize = 4_096;
@@ -36,29 +40,43 @@ pub(super) struct Job {
 type Answer = Result<Vec<Applied>, StoreError>;
 
 /// Starts the writer. Told to close, it takes no more, finishes what waits, and ends. `erased` hears of every
-/// erasure.
+/// erasure, `generations` of every change, be it of this process or of another one.
 pub(super) fn start(
     path: PathBuf,
     erased: Arc<Notify>,
+    generations: Arc<Generations>,
     closing: CancellationToken,
 ) -> (mpsc::Sender<Job>, JoinHandle<()>) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let writer = Writer { path, connection: None, erased };
+    let writer =
+        Writer { path, connection: None, watch: Watch::default(), watches: true, erased, generations };
     (sender, tokio::spawn(writer.run(queue, closing)))
 }
 
 struct Writer {
     path: PathBuf,
     connection: Option<SqliteConnection>,
+    /// Of that connection.
+    watch: Watch,
+    /// Whether the last look at others worked.
+    watches: bool,
     erased: Arc<Notify>,
+    generations: Arc<Generations>,
 }
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
         let mut jobs = Vec::with_capacity(BATCH);
+        let mut look = tokio::time::interval(watch::EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let taken = tokio::select! {
                 biased;
+                // First, so that it happens between two batches however busy the writer is.
+                _ = look.tick() => {
+                    self.look().await;
+                    continue;
+                }
                 taken = queue.recv_many(&mut jobs, BATCH) => taken,
                 () = closing.cancelled(), if !queue.is_closed() => {
                     queue.close();
@@ -109,8 +127,13 @@ impl Writer {
             tracing::error!(error = error as &dyn std::error::Error, waiting, "nothing was written");
             // Whatever broke the connection, the next batch starts from a new one.
             self.connection = None;
+            // A commit that failed may have happened nevertheless.
+            self.generations.touch_all();
         }
         let written = written?;
+        self.watch.wrote(written.version);
+        self.generations.touch(&written.touched);
+        self.generations.advance(written.last_applied_ms);
         if written.erased {
             self.erased.notify_one();
         }
@@ -118,14 +141,47 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
-        let connection = match &mut self.connection {
-            Some(open) => open,
-            none => none.insert(backend::connect(&self.path).await?),
-        };
+        let connection = self.connect().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let written = apply::batch(&mut transaction, work).await?;
         transaction.commit().await?;
         Ok(written)
+    }
+
+    async fn connect(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        Ok(match &mut self.connection {
+            Some(open) => open,
+            none => {
+                self.watch = Watch::default();
+                none.insert(backend::connect(&self.path).await?)
+            }
+        })
+    }
+
+    /// Looks whether others have written; then anything may have changed.
+    async fn look(&mut self) {
+        let looked = self.look_at_others().await;
+        let watched = std::mem::replace(&mut self.watches, looked.is_ok());
+        if let Err(error) = looked {
+            // Nobody can tell what others do now, so nothing that is kept is to be believed.
+            self.generations.touch_all();
+            self.connection = None;
+            if watched {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database cannot be watched");
+            }
+        }
+    }
+
+    async fn look_at_others(&mut self) -> Result<(), StoreError> {
+        self.connect().await?;
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        match self.watch.look(connection).await? {
+            Seen::Nothing => return Ok(()),
+            Seen::Organizations(organizations) => self.generations.touch(&organizations),
+            Seen::Anything => self.generations.touch_all(),
+        }
+        self.generations.advance(journal::as_of_ms(connection).await?);
+        Ok(())
     }
 }
 

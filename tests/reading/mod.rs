@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod fresh;
 mod http;
 mod pages;
 pub mod site;

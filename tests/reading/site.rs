@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use reqwest::Method;
-use roster::api::{Api, router};
+use roster::api::{Api, Public, router};
+use roster::app::server;
 use roster::clerk::jwks::KeySet;
 use roster::clerk::session_token::Verifier;
 use roster::clock;
@@ -14,6 +15,7 @@ use roster::reconcile::schedule::Gate;
 use roster::sim::keys::SigningKey;
 use roster::webhook::Receiver;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::answer::Answer;
 use crate::support::database::TestStore;
@@ -26,6 +28,8 @@ pub struct Site {
     pub database: TestStore,
     key: Arc<SigningKey>,
     address: String,
+    /// Where the same is served with its short way.
+    whole_address: String,
     client: reqwest::Client,
 }
 
@@ -73,9 +77,13 @@ impl Site {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        let whole = Public::new(api.clone(), 16);
         tokio::spawn(async move { axum::serve(listener, router(api)).await });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let whole_address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(server::serve(listener, whole, CancellationToken::new()));
         let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
-        Self { database, key, address, client }
+        Self { database, key, address, whole_address, client }
     }
 
     pub async fn apply(&self, changes: Vec<Change>) {
@@ -120,7 +128,16 @@ impl Site {
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.address)).body(body);
+        let request = self.client.request(method, format!("{}{path}", self.address)).body(body);
+        Self::with(request, headers).await
+    }
+
+    /// Asks where the short way is.
+    pub async fn send_whole(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        Self::with(self.client.request(method, format!("{}{path}", self.whole_address)), headers).await
+    }
+
+    async fn with(mut request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> Answer {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

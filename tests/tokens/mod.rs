@@ -9,3 +9,4 @@ mod hostile_claims;
 mod key_set;
 mod key_set_faults;
 mod make;
+mod remembered;

@@ -20,6 +20,13 @@ use crate::config::KeySource;
 
 pub(super) use self::key::{Signed, rsa_algorithm};
 
+/// Which keys a token was checked with: a set that was fetched anew is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Revision(u64);
+
+/// The key from the configuration never changes.
+const CONFIGURED: Revision = Revision(0);
+
 /// The key set: fresh for five minutes, fetched by one flight at a time.
 #[derive(Debug)]
 pub struct KeySet {
@@ -63,11 +70,20 @@ impl KeySet {
         }
     }
 
-    /// Checks a signature, and nothing else.
-    pub(super) async fn verify(&self, signed: &Signed<'_>, now_ms: i64) -> Result<(), TokenError> {
+    /// The keys that are known, when they need not be fetched before they are used.
+    pub(super) fn fresh_revision(&self, now_ms: i64) -> Option<Revision> {
+        match &self.source {
+            Source::Pem(_) => Some(CONFIGURED),
+            Source::Remote(remote) => remote.fresh_revision(now_ms),
+            Source::None => None,
+        }
+    }
+
+    /// Checks a signature, and nothing else. Answers with which keys.
+    pub(super) async fn verify(&self, signed: &Signed<'_>, now_ms: i64) -> Result<Revision, TokenError> {
         match &self.source {
             Source::Pem(key) => match key.check(signed) {
-                Verdict::Good => Ok(()),
+                Verdict::Good => Ok(CONFIGURED),
                 verdict => Err(TokenError::Refused(verdict.reason())),
             },
             Source::Remote(remote) => remote.verify(signed, now_ms).await,

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use super::Revision;
 use super::fetch::{FetchError, Fetcher};
 use super::key::{Key, Signed, Verdict};
 use crate::clerk::session_token::TokenError;
@@ -38,6 +39,8 @@ pub(super) struct Remote {
 #[derive(Debug, Default)]
 struct Known {
     keys: Arc<[Key]>,
+    /// Moves with every set that was fetched.
+    revision: u64,
     fetched_at_ms: Option<i64>,
     last_flight_failed: bool,
 }
@@ -65,8 +68,18 @@ impl Remote {
         newer.is_some_and(|known| !known.keys_at(now_ms).is_empty())
     }
 
-    /// Checks a signature with the key that it names.
-    pub(super) async fn verify(self: &Arc<Self>, signed: &Signed<'_>, now_ms: i64) -> Result<(), TokenError> {
+    /// The set that is known, when it is fresh.
+    pub(super) fn fresh_revision(&self, now_ms: i64) -> Option<Revision> {
+        let known = self.known.load();
+        known.is_fresh(now_ms).then_some(Revision(known.revision))
+    }
+
+    /// Checks a signature with the key that it names. Answers which set has it.
+    pub(super) async fn verify(
+        self: &Arc<Self>,
+        signed: &Signed<'_>,
+        now_ms: i64,
+    ) -> Result<Revision, TokenError> {
         let Some(kid) = signed.kid else { return Err(TokenError::Refused("`kid` is missing")) };
         let mut known = self.known.load_full();
         let mut has_waited = false;
@@ -89,7 +102,7 @@ impl Remote {
         let cannot_tell =
             known.keys_at(now_ms).is_empty() || (verdict == Verdict::UnknownKey && known.last_flight_failed);
         match verdict {
-            Verdict::Good => Ok(()),
+            Verdict::Good => Ok(Revision(known.revision)),
             _ if cannot_tell => Err(TokenError::KeysUnavailable),
             _ => Err(TokenError::Refused(verdict.reason())),
         }
@@ -130,6 +143,7 @@ impl Remote {
     }
 
     fn land(&self, fetched: Result<Vec<Key>, FetchError>, now_ms: i64) {
+        let before = self.known.load_full();
         let known = match fetched {
             Ok(keys) => {
                 if keys.is_empty() {
@@ -137,16 +151,21 @@ impl Remote {
                 } else {
                     debug!(keys = keys.len(), "key set fetched");
                 }
-                Known { keys: keys.into(), fetched_at_ms: Some(now_ms), last_flight_failed: false }
+                Known {
+                    keys: keys.into(),
+                    revision: before.revision + 1,
+                    fetched_at_ms: Some(now_ms),
+                    last_flight_failed: false,
+                }
             }
             Err(error) => {
                 warn!(
                     error = &error as &dyn Error,
                     "could not fetch the key set; check CLERK_PUBLISHABLE_KEY or CLERK_JWKS_URL, and the network"
                 );
-                let before = self.known.load();
                 Known {
                     keys: Arc::clone(&before.keys),
+                    revision: before.revision,
                     fetched_at_ms: before.fetched_at_ms,
                     last_flight_failed: true,
                 }

@@ -30,6 +30,31 @@ pub(super) struct Unchecked<'a> {
     o: Member<'a>,
 }
 
+/// When a token is good. This is asked whenever it is used, also of one that was checked before.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of the name")]
+pub(super) struct Times {
+    exp_ms: i64,
+    nbf_ms: Option<i64>,
+    iat_ms: Option<i64>,
+}
+
+impl Times {
+    pub(super) fn check(&self, now_ms: i64) -> Result<(), TokenError> {
+        if self.exp_ms <= now_ms.saturating_sub(LEEWAY_MS) {
+            return Err(TokenError::Refused("expired"));
+        }
+        let latest_ms = now_ms.saturating_add(LEEWAY_MS);
+        if self.nbf_ms.is_some_and(|nbf_ms| nbf_ms > latest_ms) {
+            return Err(TokenError::Refused("not active yet"));
+        }
+        if self.iat_ms.is_some_and(|iat_ms| iat_ms > latest_ms) {
+            return Err(TokenError::Refused("issued in the future"));
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Unchecked<'a> {
     /// Reads the claims before the signature is known to be good. What only their class tells is refused here.
     pub(super) fn read(text: &'a str) -> Result<Self, TokenError> {
@@ -45,7 +70,7 @@ impl<'a> Unchecked<'a> {
     }
 
     /// Checks the claims of a token whose signature is good.
-    pub(super) fn check(&self, expected: &Expected, now_ms: i64) -> Result<Claims, TokenError> {
+    pub(super) fn check(&self, expected: &Expected, now_ms: i64) -> Result<(Claims, Times), TokenError> {
         let Some(user_id) = self.sub.and_then(string).and_then(|sub| UserId::parse(sub).ok()) else {
             return Err(TokenError::Refused("`sub` is not a user id"));
         };
@@ -53,9 +78,16 @@ impl<'a> Unchecked<'a> {
             return Err(TokenError::Refused("`sid` is missing"));
         }
         self.check_parties(expected)?;
-        let (issued_at_ms, expires_at_ms) = self.check_times(now_ms)?;
+        let times = self.times()?;
+        times.check(now_ms)?;
         self.check_status()?;
-        Ok(Claims { user_id, organization: self.organization()?, issued_at_ms, expires_at_ms })
+        let claims = Claims {
+            user_id,
+            organization: self.organization()?,
+            issued_at_ms: times.iat_ms.unwrap_or(i64::MIN),
+            expires_at_ms: times.exp_ms,
+        };
+        Ok((claims, times))
     }
 
     fn check_parties(&self, expected: &Expected) -> Result<(), TokenError> {
@@ -72,24 +104,13 @@ impl<'a> Unchecked<'a> {
         Ok(())
     }
 
-    /// `iat` and `exp`.
-    fn check_times(&self, now_ms: i64) -> Result<(i64, i64), TokenError> {
+    fn times(&self) -> Result<Times, TokenError> {
         let Some(exp_ms) = self.exp.and_then(seconds_as_ms) else {
             return Err(TokenError::Refused("`exp` is not a number"));
         };
         let nbf_ms = optional_time(self.nbf, "`nbf` is not a number")?;
         let iat_ms = optional_time(self.iat, "`iat` is not a number")?;
-        if exp_ms <= now_ms.saturating_sub(LEEWAY_MS) {
-            return Err(TokenError::Refused("expired"));
-        }
-        let latest_ms = now_ms.saturating_add(LEEWAY_MS);
-        if nbf_ms.is_some_and(|nbf_ms| nbf_ms > latest_ms) {
-            return Err(TokenError::Refused("not active yet"));
-        }
-        if iat_ms.is_some_and(|iat_ms| iat_ms > latest_ms) {
-            return Err(TokenError::Refused("issued in the future"));
-        }
-        Ok((iat_ms.unwrap_or(i64::MIN), exp_ms))
+        Ok(Times { exp_ms, nbf_ms, iat_ms })
     }
 
     fn check_status(&self) -> Result<(), TokenError> {

@@ -2,7 +2,8 @@
 //!
 //! A token passes through three rooms: its form and class (`form`), its signature (`jwks`), its claims
 //! (`claims`). The signature comes before the claims, so that a stranger cannot learn from us which issuer or
-//! origins are configured; the form comes before the signature, so that garbage never costs a fetch.
+//! origins are configured; the form comes before the signature, so that garbage never costs a fetch. One that
+//! has passed is remembered (`memory`).
 //!
 //! The rules are those of Clerk's own SDK, and stricter where it costs nothing: the issuer is checked when it
 //! is known, a session id must be there, `crit` is refused, and so is a member that is there twice.
@@ -10,11 +11,16 @@
 mod claims;
 mod form;
 mod json;
+mod memory;
 
+use std::sync::Arc;
+
+use metrics::{Counter, counter};
 use tracing::debug;
 
 use self::claims::{Expected, Unchecked};
 use self::form::{Header, Parts};
+use self::memory::{Memory, Remembered};
 use super::jwks::{KeySet, Signed};
 use crate::domain::{OrganizationId, Role, UserId};
 
@@ -56,21 +62,50 @@ pub enum TokenError {
 pub struct Verifier {
     keys: KeySet,
     expected: Expected,
+    memory: Memory,
+    hits: Counter,
+    misses: Counter,
 }
 
 impl Verifier {
     /// `issuer` and `authorized_parties` as configured; `None` and empty mean that they are not checked.
     pub fn new(keys: KeySet, issuer: Option<String>, authorized_parties: Vec<String>) -> Self {
-        Self { keys, expected: Expected { issuer, authorized_parties } }
+        let asked =
+            |outcome| counter!("roster_cache_requests_total", "cache" => "tokens", "outcome" => outcome);
+        Self {
+            keys,
+            expected: Expected { issuer, authorized_parties },
+            memory: Memory::new(),
+            hits: asked("hit"),
+            misses: asked("miss"),
+        }
     }
 
     /// Checks a token at `now_ms`.
     pub async fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
+        if let Some(claims) = self.recall(token, now_ms) {
+            self.count_recalled();
+            return Ok(claims.as_ref().clone());
+        }
+        self.misses.increment(1);
         let checked = self.check(token, now_ms).await;
         if let Err(error) = &checked {
             debug!(%error, "session token not accepted");
         }
         checked
+    }
+
+    /// What a token says that was accepted before, and still is at `now_ms`. `None` when it has to be checked.
+    pub fn recall(&self, token: &str, now_ms: i64) -> Option<Arc<Claims>> {
+        let remembered = self.memory.recall(&memory::digest(token)?)?;
+        let stands = self.keys.fresh_revision(now_ms) == Some(remembered.revision)
+            && remembered.times.check(now_ms).is_ok();
+        stands.then(|| Arc::clone(&remembered.claims))
+    }
+
+    /// Counts a request that was served from what [`Self::recall`] knew.
+    pub fn count_recalled(&self) {
+        self.hits.increment(1);
     }
 
     /// The key set that it checks with.
@@ -88,7 +123,12 @@ impl Verifier {
             message: parts.message,
             signature: parts.signature,
         };
-        self.keys.verify(&signed, now_ms).await?;
-        claims.check(&self.expected, now_ms)
+        let revision = self.keys.verify(&signed, now_ms).await?;
+        let (claims, times) = claims.check(&self.expected, now_ms)?;
+        if let Some(digest) = memory::digest(token) {
+            let claims = Arc::new(claims.clone());
+            self.memory.remember(digest, Remembered { claims, times, revision });
+        }
+        Ok(claims)
     }
 }

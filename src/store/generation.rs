@@ -1,0 +1,107 @@
+//! What was read is current as long as nobody has written since: one number for each organization, which
+//! only grows.
+//!
+//! Whoever keeps something takes the number **before** it asks the database, and what it keeps is current
+//! while the number is the same. The writer moves the number after its commit and before it answers, so who
+//! was told of a change never meets what was read before it; and a reader that was slow keeps something that
+//! nobody will take.
+//!
+//! The numbers lie in a table of fixed size, and organizations share them: a change of one may make something
+//! of another be read once more, which costs a little and is never wrong.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::domain::OrganizationId;
+
+/// With a thousand organizations changed between two looks at one, it is read in vain once in 64 times.
+const SLOTS: usize = 64 * 1024;
+
+/// Stands for "not known"; no event happened then.
+const NEVER: i64 = i64::MIN;
+
+/// What is known, without I/O, of how current a reader's knowledge is.
+#[derive(Debug)]
+pub(super) struct Generations {
+    slots: Box<[AtomicU64]>,
+    hasher: RandomState,
+    as_of_ms: AtomicI64,
+}
+
+impl Generations {
+    pub(super) fn new(as_of_ms: Option<i64>) -> Self {
+        Self {
+            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+            as_of_ms: AtomicI64::new(as_of_ms.unwrap_or(NEVER)),
+        }
+    }
+
+    /// The number of an organization.
+    pub(super) fn of(&self, organization: &OrganizationId) -> u64 {
+        self.slot(organization).map_or(0, |slot| slot.load(Ordering::SeqCst))
+    }
+
+    /// These organizations have changed; the change is committed.
+    pub(super) fn touch<'a>(&self, organizations: impl IntoIterator<Item = &'a OrganizationId>) {
+        for organization in organizations {
+            if let Some(slot) = self.slot(organization) {
+                slot.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Any organization may have changed.
+    pub(super) fn touch_all(&self) {
+        for slot in &self.slots {
+            slot.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The moment up to which the copy is Clerk's truth; it never goes back.
+    pub(super) fn as_of_ms(&self) -> Option<i64> {
+        Some(self.as_of_ms.load(Ordering::SeqCst)).filter(|at_ms| *at_ms != NEVER)
+    }
+
+    /// Moves that moment on, after [`Self::touch`]: a list is never older than it says.
+    pub(super) fn advance(&self, as_of_ms: Option<i64>) {
+        if let Some(at_ms) = as_of_ms {
+            self.as_of_ms.fetch_max(at_ms, Ordering::SeqCst);
+        }
+    }
+
+    fn slot(&self, organization: &OrganizationId) -> Option<&AtomicU64> {
+        let hash = self.hasher.hash_one(organization.as_str());
+        let slots = u64::try_from(self.slots.len()).ok()?;
+        self.slots.get(usize::try_from(hash % slots).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_moves_the_number_of_its_organization() {
+        let generations = Generations::new(None);
+        let ids: Vec<_> =
+            (0..100).map(|number| OrganizationId::parse(format!("org_{number}")).unwrap()).collect();
+        let before: Vec<_> = ids.iter().map(|id| generations.of(id)).collect();
+        generations.touch(&ids[..1]);
+        assert!(generations.of(&ids[0]) > before[0]);
+        // Not one that shares its number with it: that would be a rare thing.
+        assert!(ids.iter().zip(&before).filter(|(id, before)| generations.of(id) == **before).count() > 90);
+        generations.touch_all();
+        assert!(ids.iter().zip(&before).all(|(id, before)| generations.of(id) > *before));
+    }
+
+    #[test]
+    fn the_moment_never_goes_back() {
+        let generations = Generations::new(None);
+        assert_eq!(generations.as_of_ms(), None);
+        for at_ms in [Some(-5), Some(7), None, Some(3)] {
+            generations.advance(at_ms);
+        }
+        assert_eq!(generations.as_of_ms(), Some(7));
+    }
+}
