@@ -5,7 +5,7 @@ use serde::ser::{Error as _, Serializer};
 use serde_json::value::RawValue;
 
 use crate::domain::time::iso8601;
-use crate::domain::{Member, OrganizationId, Role, UserId};
+use crate::domain::{Entry, Invitation, Member, OrganizationId, Role, UserId};
 
 /// The array that any member may read.
 pub(super) fn users(members: &[Member], organization: &OrganizationId) -> serde_json::Result<Vec<u8>> {
@@ -22,15 +22,26 @@ pub(super) fn admin_users(members: &[Member]) -> serde_json::Result<Vec<u8>> {
     array(members, AdminUser::of)
 }
 
+/// What an admin may have beside the keys that are always there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras {
+    /// Where each row stands, and its invitation.
+    pub(super) activity: bool,
+    /// The membership.
+    pub(super) membership: bool,
+}
+
+/// The array that admins may read, with invitations in it and more about each row.
+pub(super) fn entries(entries: &[Entry], extras: Extras) -> serde_json::Result<Vec<u8>> {
+    array(entries, |entry| AdminUser::of_entry(entry, extras))
+}
+
 /// Most objects fit in so much; a list that grows by doubling is copied over and over.
 const OBJECT_BYTES: usize = 512;
 
-fn array<'a, T: Serialize>(
-    members: &'a [Member],
-    view: impl Fn(&'a Member) -> T,
-) -> serde_json::Result<Vec<u8>> {
-    let mut json = Vec::with_capacity(2 + members.len() * OBJECT_BYTES);
-    serde_json::Serializer::new(&mut json).collect_seq(members.iter().map(view))?;
+fn array<'a, R, T: Serialize>(rows: &'a [R], view: impl Fn(&'a R) -> T) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(2 + rows.len() * OBJECT_BYTES);
+    serde_json::Serializer::new(&mut json).collect_seq(rows.iter().map(view))?;
     Ok(json)
 }
 
@@ -65,37 +76,78 @@ impl<'a> User<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AdminUser<'a> {
-    id: &'a UserId,
+    id: Option<&'a UserId>,
     email: Option<&'a str>,
     first_name: Option<&'a str>,
     last_name: Option<&'a str>,
     username: Option<&'a str>,
     profile_image_url: Option<&'a str>,
     last_sign_in_at: Option<Time>,
-    #[serde(serialize_with = "raw")]
-    public_metadata: &'a str,
-    created_at: Time,
-    role: &'a Role,
+    public_metadata: Raw<'a>,
+    created_at: Option<Time>,
+    role: Option<&'a Role>,
+    // With `activityStatus`. The outer `None` leaves a key out, the inner one is `null`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activity_status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation_status: Option<Option<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation_created_at: Option<Option<Time>>,
+    // With `include=membership`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership_id: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined_at: Option<Option<Time>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership_metadata: Option<Option<Raw<'a>>>,
 }
 
 impl<'a> AdminUser<'a> {
     fn of(member: &'a Member) -> Self {
         let user = &member.user;
         Self {
-            id: &user.id,
+            id: Some(&user.id),
             email: user.email.as_deref(),
             first_name: user.first_name.as_deref(),
             last_name: user.last_name.as_deref(),
             username: user.username.as_deref(),
             profile_image_url: user.image_url.as_deref(),
             last_sign_in_at: member.last_sign_in_at_ms.map(Time),
-            public_metadata: user.public_metadata.as_str(),
-            created_at: Time(user.created_at_ms),
-            role: &member.role,
+            public_metadata: Raw(user.public_metadata.as_str()),
+            created_at: Some(Time(user.created_at_ms)),
+            role: Some(&member.role),
+            ..Self::default()
         }
+    }
+
+    fn of_invitation(invitation: &'a Invitation) -> Self {
+        Self {
+            email: invitation.email.as_deref(),
+            public_metadata: Raw(invitation.public_metadata.as_str()),
+            role: invitation.role.as_ref(),
+            ..Self::default()
+        }
+    }
+
+    fn of_entry(entry: &'a Entry, extras: Extras) -> Self {
+        let (mut row, member, invitation) = match entry {
+            Entry::Member(member, accepted) => (Self::of(member), Some(member), accepted.as_ref()),
+            Entry::Invitation(invitation) => (Self::of_invitation(invitation), None, Some(invitation)),
+        };
+        if extras.activity {
+            row.activity_status = Some(entry.activity().as_str());
+            row.invitation_status = Some(invitation.map(|invitation| invitation.status.as_str()));
+            row.invitation_created_at = Some(invitation.map(|invitation| Time(invitation.created_at_ms)));
+        }
+        if extras.membership {
+            row.membership_id = Some(member.map(|member| member.membership_id.as_str()));
+            row.joined_at = Some(member.map(|member| Time(member.joined_at_ms)));
+            row.membership_metadata = Some(member.map(|member| Raw(member.membership_metadata.as_str())));
+        }
+        row
     }
 }
 
@@ -108,12 +160,22 @@ impl Serialize for Time {
     }
 }
 
-/// Emits JSON text as it is stored, once it is seen to be JSON.
-fn raw<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    // The parser's words would quote the text.
-    let value: &RawValue =
-        serde_json::from_str(text).map_err(|_| S::Error::custom("stored metadata is not JSON"))?;
-    value.serialize(serializer)
+/// JSON text as it is stored, shown as it is once it is seen to be JSON.
+struct Raw<'a>(&'a str);
+
+impl Default for Raw<'_> {
+    fn default() -> Self {
+        Self("{}")
+    }
+}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The parser's words would quote the text.
+        let value: &RawValue =
+            serde_json::from_str(self.0).map_err(|_| S::Error::custom("stored metadata is not JSON"))?;
+        value.serialize(serializer)
+    }
 }
 
 #[cfg(test)]

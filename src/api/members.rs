@@ -7,11 +7,13 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 
+use super::body::Extras;
 use super::caller::{Admin, Caller};
 use super::params::{List, Params};
 use super::problem::{Code, Problem};
 use super::{Api, body, caching};
-use crate::domain::UserId;
+use crate::clock;
+use crate::domain::{Activity, Shown, UserId};
 
 /// `GET /api/v1/entities/users`
 pub(super) async fn users(
@@ -28,7 +30,23 @@ pub(super) async fn admin(
     State(api): State<Arc<Api>>,
     uri: Uri,
 ) -> Result<Response, Problem> {
+    let params = Params::parse(uri.query().unwrap_or_default(), List::Admin)?;
+    if params.shown.is_some() || params.with_membership {
+        return entries(&api, &caller, &params).await;
+    }
     list(&api, &caller, List::Admin, &uri).await
+}
+
+/// The admin's list with more in it than members, or more about them.
+async fn entries(api: &Api, caller: &Caller, params: &Params) -> Result<Response, Problem> {
+    let as_of_ms = api.store.as_of_ms().await?;
+    let query = caller.list(List::Admin, params);
+    let shown = params.shown.unwrap_or(Shown::Only(Activity::Active));
+    let page = api.store.entries(&query, shown, clock::now_ms()).await?;
+    let extras = Extras { activity: params.shown.is_some(), membership: params.with_membership };
+    let json = body::entries(&page.entries, extras);
+    let link = page.next.as_ref().and_then(|next| params.link(List::Admin, next));
+    Ok(caching::tagged(json.map_err(unwritable)?, link, as_of_ms))
 }
 
 async fn list(api: &Api, caller: &Caller, list: List, uri: &Uri) -> Result<Response, Problem> {

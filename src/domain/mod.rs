@@ -5,6 +5,7 @@
 pub mod access;
 pub mod change;
 pub mod entity;
+pub mod entry;
 pub mod fold;
 pub mod id;
 pub mod member;
@@ -16,6 +17,7 @@ pub mod time;
 pub use access::{Contradiction, Standing, StoredMembership};
 pub use change::{Change, Observed, Version};
 pub use entity::Entity;
+pub use entry::{Activity, Entry, EntryPage, Shown};
 pub use id::{InvitationId, MembershipId, OrganizationId, UserId};
 pub use member::{Cursor, Filter, Member, MemberQuery, Order, Page};
 pub use model::{Invitation, InvitationStatus, Membership, Organization, Role, User};

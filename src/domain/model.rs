@@ -178,6 +178,18 @@ pub struct Invitation {
     pub expires_at_ms: Option<i64>,
 }
 
+impl Invitation {
+    /// Where it stands at this moment. Clerk sends no event when an invitation lapses.
+    pub fn status_at(&self, now_ms: i64) -> InvitationStatus {
+        match self.status {
+            InvitationStatus::Pending if self.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms) => {
+                InvitationStatus::Expired
+            }
+            status => status,
+        }
+    }
+}
+
 impl fmt::Debug for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invitation")

@@ -66,7 +66,8 @@ pub(super) async fn list(readers: &SqlitePool, query: &MemberQuery) -> Result<Pa
     Ok(page)
 }
 
-async fn walk(db: &mut SqliteConnection, query: &MemberQuery) -> Result<Page, StoreError> {
+/// Answers one question on a connection, in chunks when there is a filter.
+pub(super) async fn walk(db: &mut SqliteConnection, query: &MemberQuery) -> Result<Page, StoreError> {
     let wanted = query.limit.map(usize::from);
     // One more than is wanted tells whether a page follows.
     let rows = match wanted {

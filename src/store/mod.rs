@@ -6,6 +6,7 @@
 mod apply;
 mod backend;
 mod error;
+mod invitations;
 mod journal;
 mod known;
 mod members;
@@ -28,7 +29,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
-use crate::domain::{Change, Entity, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
+use crate::domain::{
+    Change, Entity, EntryPage, MemberQuery, OrganizationId, Outcome, Page, Shown, Standing, UserId,
+};
 use apply::Work;
 pub use error::StoreError;
 pub use journal::Delivery;
@@ -106,6 +109,16 @@ impl Store {
     /// Members of one organization, in order, filtered and paged.
     pub async fn members(&self, query: &MemberQuery) -> Result<Page, StoreError> {
         members::list(&self.readers, query).await
+    }
+
+    /// Members and invitations of one organization, by e-mail address, filtered and paged, as they stand at `now_ms`.
+    pub async fn entries(
+        &self,
+        query: &MemberQuery,
+        shown: Shown,
+        now_ms: i64,
+    ) -> Result<EntryPage, StoreError> {
+        invitations::list(&self.readers, query, shown, now_ms).await
     }
 
     /// What is known of a caller in its organization.
