@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde::ser::{Error as _, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::domain::time::iso8601;
-use crate::domain::{Entry, Invitation, Member, OrganizationId, Role, UserId};
+use crate::domain::{Activity, Entry, Invitation, InvitationStatus, Member, OrganizationId, Role, UserId};
 
 /// The array that any member may read.
 pub(super) fn users(members: &[Member], organization: &OrganizationId) -> serde_json::Result<Vec<u8>> {
@@ -45,17 +46,34 @@ fn array<'a, R, T: Serialize>(rows: &'a [R], view: impl Fn(&'a R) -> T) -> serde
     Ok(json)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct User<'a> {
+/// A member.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct User<'a> {
+    /// Clerk's id of the user.
+    #[schema(value_type = String, example = "user_2h8op3Isl1QR7tKu5FGNfaLKEoU")]
     id: &'a UserId,
+    #[schema(required, example = "Ada")]
     first_name: Option<&'a str>,
+    #[schema(required, example = "Lovelace")]
     last_name: Option<&'a str>,
+    /// The primary address.
+    #[schema(required, example = "ada@example.com")]
     email: Option<&'a str>,
+    /// `null` when the user has set no picture.
+    #[schema(required, example = json!(null))]
     profile_picture_url: Option<&'a str>,
+    /// When the account was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-05T09:00:00.000Z")]
     created_at: Time,
+    /// When Clerk last changed the user.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-05T09:00:00.000Z")]
     updated_at: Time,
+    /// The same as `id`.
+    #[schema(value_type = String, example = "user_2h8op3Isl1QR7tKu5FGNfaLKEoU")]
     clerk_id: &'a UserId,
+    /// The caller's organization.
+    #[schema(value_type = String, example = "org_2h8oyAMGUT1ToZGAlzGOEOTBNdp")]
     clerk_org_id: &'a OrganizationId,
 }
 
@@ -76,32 +94,61 @@ impl<'a> User<'a> {
     }
 }
 
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AdminUser<'a> {
+/// A member or, with `activityStatus`, an invitation.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "a key that is left out and one that is null are two answers")]
+pub(super) struct AdminUser<'a> {
+    /// Clerk's id of the user; `null` for invitations.
+    #[schema(required, value_type = Option<String>, example = "user_2h8op3Isl1QR7tKu5FGNfaLKEoU")]
     id: Option<&'a UserId>,
+    /// The primary address, or the one that was invited.
+    #[schema(required, example = "ada@example.com")]
     email: Option<&'a str>,
+    #[schema(required, example = "Ada")]
     first_name: Option<&'a str>,
+    #[schema(required, example = "Lovelace")]
     last_name: Option<&'a str>,
+    #[schema(required, example = "ada")]
     username: Option<&'a str>,
+    /// The avatar, a generated one too.
+    #[schema(required, example = "https://img.clerk.com/avatar")]
     profile_image_url: Option<&'a str>,
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     last_sign_in_at: Option<Time>,
+    /// The user's, or the invitation's.
+    #[schema(value_type = BTreeMap<String, serde_json::Value>, example = json!({"team": "core"}))]
     public_metadata: Raw<'a>,
+    /// When the account was made; `null` for invitations.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Time>,
+    /// In this organization, or as it is offered.
+    #[schema(required, value_type = String, example = "org:admin")]
     role: Option<&'a Role>,
-    // With `activityStatus`. The outer `None` leaves a key out, the inner one is `null`.
+    // The outer `None` leaves a key out, the inner one is `null`.
+    /// Only with the parameter `activityStatus`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    activity_status: Option<&'static str>,
+    #[schema(value_type = Activity)]
+    activity_status: Option<Activity>,
+    /// Only with the parameter `activityStatus`. `accepted` for a member whose invitation is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    invitation_status: Option<Option<&'static str>>,
+    #[schema(value_type = Option<InvitationStatus>)]
+    invitation_status: Option<Option<InvitationStatus>>,
+    /// Only with the parameter `activityStatus`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     invitation_created_at: Option<Option<Time>>,
-    // With `include=membership`.
+    /// Only with `include=membership`; `null` for invitations.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "orgmem_2h8oyAMGUT1ToZGAlzGOEOTBNdp")]
     membership_id: Option<Option<&'a str>>,
+    /// Only with `include=membership`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     joined_at: Option<Option<Time>>,
+    /// Only with `include=membership`: the public metadata of the membership.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
     membership_metadata: Option<Option<Raw<'a>>>,
 }
 
@@ -138,8 +185,8 @@ impl<'a> AdminUser<'a> {
             Entry::Invitation(invitation) => (Self::of_invitation(invitation), None, Some(invitation)),
         };
         if extras.activity {
-            row.activity_status = Some(entry.activity().as_str());
-            row.invitation_status = Some(invitation.map(|invitation| invitation.status.as_str()));
+            row.activity_status = Some(entry.activity());
+            row.invitation_status = Some(invitation.map(|invitation| invitation.status));
             row.invitation_created_at = Some(invitation.map(|invitation| Time(invitation.created_at_ms)));
         }
         if extras.membership {

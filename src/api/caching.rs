@@ -44,7 +44,8 @@ pub(super) fn tagged(body: Vec<u8>, link: Option<HeaderValue>, as_of_ms: Option<
     response
 }
 
-fn tag(body: &[u8], link: Option<&HeaderValue>) -> String {
+/// A strong tag of an answer.
+pub(super) fn tag(body: &[u8], link: Option<&HeaderValue>) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
     hash.update(body);
     // A body is JSON, which has no NUL: where it ends is beyond doubt.

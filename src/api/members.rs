@@ -9,22 +9,40 @@ use axum::response::Response;
 
 use super::body::Extras;
 use super::caller::{Admin, Caller};
+use super::openapi::parameters;
 use super::params::{List, Params};
 use super::problem::{Code, Problem};
 use super::{Api, body, caching};
 use crate::clock;
 use crate::domain::{Activity, Shown, UserId};
 
-/// `GET /api/v1/entities/users`
+/// The members of the caller's organization
+///
+/// Oldest account first. Any member may ask.
+#[utoipa::path(
+    get, path = "/api/v1/entities/users", operation_id = "listUsers", tag = "members",
+    params(parameters::Users),
+    responses((status = 200, description = "The members", body = Vec<body::User>)),
+    security(("bearer" = []), ("session" = [])),
+)]
 pub(super) async fn users(
     caller: Caller,
     State(api): State<Arc<Api>>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    list(&api, &caller, List::Users, &uri).await
+    let params = Params::parse(uri.query().unwrap_or_default(), List::Users)?;
+    list(&api, &caller, List::Users, &params).await
 }
 
-/// `GET /api/admin/getUsersInOrg`
+/// The members of the caller's organization, for its admins
+///
+/// By e-mail, without case; who has none comes last. Invitations too, when they are asked for.
+#[utoipa::path(
+    get, path = "/api/admin/getUsersInOrg", operation_id = "listUsersForAdmin", tag = "members",
+    params(parameters::Admin),
+    responses((status = 200, description = "Members, and invitations where asked for", body = Vec<body::AdminUser>)),
+    security(("bearer" = []), ("session" = [])),
+)]
 pub(super) async fn admin(
     Admin(caller): Admin,
     State(api): State<Arc<Api>>,
@@ -34,7 +52,7 @@ pub(super) async fn admin(
     if params.shown.is_some() || params.with_membership {
         return entries(&api, &caller, &params).await;
     }
-    list(&api, &caller, List::Admin, &uri).await
+    list(&api, &caller, List::Admin, &params).await
 }
 
 /// The admin's list with more in it than members, or more about them.
@@ -49,11 +67,10 @@ async fn entries(api: &Api, caller: &Caller, params: &Params) -> Result<Response
     Ok(caching::tagged(json.map_err(unwritable)?, link, as_of_ms))
 }
 
-async fn list(api: &Api, caller: &Caller, list: List, uri: &Uri) -> Result<Response, Problem> {
-    let params = Params::parse(uri.query().unwrap_or_default(), list)?;
+async fn list(api: &Api, caller: &Caller, list: List, params: &Params) -> Result<Response, Problem> {
     // Asked before the list, so that the list is never older than it says.
     let as_of_ms = api.store.as_of_ms().await?;
-    let page = api.store.members(&caller.list(list, &params)).await?;
+    let page = api.store.members(&caller.list(list, params)).await?;
     let json = match list {
         List::Users => body::users(&page.members, caller.organization_id()),
         List::Admin => body::admin_users(&page.members),
@@ -62,7 +79,13 @@ async fn list(api: &Api, caller: &Caller, list: List, uri: &Uri) -> Result<Respo
     Ok(caching::tagged(json.map_err(unwritable)?, link, as_of_ms))
 }
 
-/// `GET /api/v1/entities/users/{userId}`
+/// One member of the caller's organization
+#[utoipa::path(
+    get, path = "/api/v1/entities/users/{userId}", operation_id = "getUser", tag = "members",
+    params(parameters::OneUser),
+    responses((status = 200, description = "The member", body = body::User)),
+    security(("bearer" = []), ("session" = [])),
+)]
 pub(super) async fn user(
     caller: Caller,
     State(api): State<Arc<Api>>,

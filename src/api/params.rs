@@ -11,10 +11,10 @@ use super::cursor;
 use super::problem::{Code, Problem};
 use crate::domain::{Cursor, Filter, Order, Role, Shown, UserId};
 
-const MAX_LIMIT: u16 = 500;
+pub(super) const MAX_LIMIT: u16 = 500;
 const DEFAULT_LIMIT: u16 = 100;
-const MAX_IDS: usize = 100;
-const MAX_QUERY_CHARS: usize = 100;
+pub(super) const MAX_IDS: usize = 100;
+pub(super) const MAX_QUERY_CHARS: usize = 100;
 const METADATA: &str = "metadata.";
 const ACTIVITY_STATUS: &str = "activityStatus";
 const MEMBERSHIP: &str = "membership";

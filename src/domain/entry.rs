@@ -1,12 +1,17 @@
 //! What the admin's list can show beside members: invitations, and where each row stands.
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::fold::email_key;
 use super::id::UserId;
 use super::member::{Cursor, Member, Order};
 use super::model::{Invitation, InvitationStatus};
 
 /// Where a row of the admin's list stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ActivityStatus)]
 pub enum Activity {
     /// A member.
     Active,

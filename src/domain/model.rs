@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::id::{InvitationId, MembershipId, OrganizationId, UserId};
 
@@ -51,6 +52,9 @@ impl fmt::Debug for Metadata {
 pub struct Role(String);
 
 impl Role {
+    /// The role of a membership, and of an invitation, that names none: Clerk's default.
+    pub const UNNAMED: &str = "org:member";
+
     /// Takes a role with or without the prefix `org:`.
     pub fn new(text: &str) -> Self {
         if text.starts_with("org:") { Self(text.to_owned()) } else { Self(format!("org:{text}")) }
@@ -123,7 +127,7 @@ pub struct Membership {
 }
 
 /// Where an invitation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InvitationStatus {
     /// Sent, not answered. Past `expires_at` it counts as expired.

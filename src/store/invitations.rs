@@ -18,9 +18,6 @@ use crate::domain::{
     OrganizationId, Role, Shown, UserId,
 };
 
-/// What an invitation offers that does not say it.
-const DEFAULT_ROLE: &str = "org:member";
-
 /// Every invitation of an organization that nobody has accepted.
 const NOT_ACCEPTED: &str = "SELECT i.* FROM invitations i
     WHERE i.organization_id = $1 AND i.status <> 'accepted' AND i.updated_at_ms IS NOT NULL
@@ -128,7 +125,7 @@ fn invitation(row: &SqliteRow, organization: &OrganizationId) -> Result<Invitati
         organization_id: Some(organization.clone()),
         user_id: user_id.map_err(|_| StoreError::Foreign("user id"))?,
         email: row.try_get("email")?,
-        role: Some(Role::new(row.try_get::<Option<&str>, _>("role")?.unwrap_or(DEFAULT_ROLE))),
+        role: Some(Role::new(row.try_get::<Option<&str>, _>("role")?.unwrap_or(Role::UNNAMED))),
         status: InvitationStatus::parse(row.try_get("status")?)
             .ok_or(StoreError::Foreign("invitation status"))?,
         public_metadata: Metadata::from_stored(row.try_get("public_metadata")?),
