@@ -214,6 +214,31 @@ mod tests {
     }
 
     #[test]
+    fn an_open_invitation_lapses_at_its_moment() {
+        let mut invitation = Invitation {
+            id: InvitationId::parse("orginv_1").unwrap(),
+            organization_id: None,
+            user_id: None,
+            email: None,
+            role: None,
+            status: InvitationStatus::Pending,
+            public_metadata: Metadata::default(),
+            created_at_ms: 0,
+            expires_at_ms: Some(5),
+        };
+        assert_eq!(invitation.status_at(4), InvitationStatus::Pending);
+        assert_eq!(invitation.status_at(5), InvitationStatus::Expired);
+        // An answer stands, however late it is.
+        for status in [InvitationStatus::Accepted, InvitationStatus::Revoked, InvitationStatus::Expired] {
+            invitation.status = status;
+            assert_eq!(invitation.status_at(9), status);
+        }
+        invitation.status = InvitationStatus::Pending;
+        invitation.expires_at_ms = None;
+        assert_eq!(invitation.status_at(i64::MAX), InvitationStatus::Pending);
+    }
+
+    #[test]
     fn equal_metadata_is_equal_text() {
         let one = serde_json::from_str(r#"{ "b": 1, "a": [1.5, null] }"#).unwrap();
         let two = serde_json::from_str(r#"{"a":[1.50,null],"b":1}"#).unwrap();
