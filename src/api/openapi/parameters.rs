@@ -129,7 +129,8 @@ fn metadata() -> Parameter {
     let what = "`metadata.<field>=<value>`, any number of times: the field of the public metadata must have this \
                 value. Strings as they are, numbers and booleans in JSON form; nothing else matches. Dots belong to \
                 the field's name.";
-    asked("metadata", what, fields.examples([json!({"metadata.team": "core"})]))
+    // The page fills in the example, and who tries a list wants all of it first.
+    asked("metadata", what, fields.examples([json!({})]))
         .style(Some(ParameterStyle::Form))
         .explode(Some(true))
         .build()
