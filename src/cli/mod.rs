@@ -5,6 +5,7 @@
 pub mod completions;
 pub mod dev;
 pub mod health;
+pub mod openapi;
 pub mod reconcile;
 pub mod replay;
 pub mod serve;
@@ -54,6 +55,9 @@ pub enum Command {
     /// Ask the running service for a sign of life (for container health checks)
     #[command(after_help = "Example: roster health --port 8080")]
     Health,
+    /// Print the description of the public API (OpenAPI 3.1)
+    #[command(after_help = "Example: roster openapi > openapi.json")]
+    Openapi,
     /// Print shell completions
     #[command(after_help = "Example: roster completions bash > /etc/bash_completion.d/roster")]
     Completions {
@@ -102,6 +106,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Reconcile(reconcile) => reconcile.run(&cli.settings).await,
         Command::Replay(replay) => replay.run(&cli.settings).await,
         Command::Health => health::run(&cli.settings).await,
+        Command::Openapi => openapi::run(),
         Command::Completions { shell } => completions::run(shell),
     };
     match result {

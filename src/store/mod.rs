@@ -7,6 +7,7 @@ mod apply;
 mod backend;
 mod error;
 mod generation;
+mod invitations;
 mod journal;
 mod known;
 mod members;
@@ -35,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
 use crate::domain::{
-    Change, Cursor, Entity, Known, Member, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId,
+    Change, Cursor, Entity, EntryPage, Known, Member, MemberQuery, OrganizationId, Outcome, Page, Shown,
+    Standing, UserId,
 };
 pub use apply::Applied;
 use apply::Work;
@@ -149,6 +151,16 @@ impl Store {
     /// number is the same.
     pub fn generation(&self, organization: &OrganizationId) -> u64 {
         self.generations.of(organization)
+    }
+
+    /// Members and invitations of one organization, by e-mail address, filtered and paged, as they stand at `now_ms`.
+    pub async fn entries(
+        &self,
+        query: &MemberQuery,
+        shown: Shown,
+        now_ms: i64,
+    ) -> Result<EntryPage, StoreError> {
+        invitations::list(&self.readers, query, shown, now_ms).await
     }
 
     /// What is known of a caller in its organization.
