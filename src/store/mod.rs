@@ -5,7 +5,9 @@
 
 mod apply;
 mod backend;
+pub mod backup;
 mod error;
+mod events;
 mod journal;
 mod known;
 mod members;
@@ -31,6 +33,7 @@ use crate::config::Database;
 use crate::domain::{Change, Entity, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId};
 use apply::Work;
 pub use error::StoreError;
+pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
 pub use journal::Delivery;
 pub use known::{Known, Unseen};
 pub use passes::StoredPass;

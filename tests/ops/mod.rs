@@ -1,5 +1,6 @@
 //! What the program says about itself to those who run it.
 
+mod commands;
 mod counting;
 mod families;
 mod listener;

@@ -1,12 +1,12 @@
 //! What `roster dev` prints: who is there, and lines to copy.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use serde_json::Value;
 
 use super::ORIGIN;
 use super::folder::Folder;
+use crate::cli::paint::{Paint, paint};
 use crate::replay::send::Tally;
 use crate::sim::Instance;
 use crate::sim::backend_api::SECRET_KEY;
@@ -150,13 +150,7 @@ fn token(
 }
 
 fn bold(text: &str) -> String {
-    // https://no-color.org: set and not empty.
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if std::io::stdout().is_terminal() && !plain {
-        format!("\u{1b}[1m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
-    }
+    paint(Paint::Bold, text)
 }
 
 #[cfg(test)]
