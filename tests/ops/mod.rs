@@ -6,3 +6,4 @@ mod families;
 mod listener;
 mod scrape;
 mod watched;
+mod watching;
