@@ -10,6 +10,7 @@
 
 mod diff;
 mod gone;
+mod history;
 pub mod hydrate;
 mod pass;
 mod progress;
@@ -21,6 +22,7 @@ mod run;
 pub mod schedule;
 mod walk;
 
+pub use history::{PastPass, history};
 pub use pass::WalkError;
 pub use progress::last_success_ms;
 pub use report::{Drift, Entities, Kind, PassOutcome, Report};

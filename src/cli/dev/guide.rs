@@ -76,7 +76,7 @@ pub(super) fn text(
         "\nWebhooks go to {service}/webhooks/clerk, signed with the secret in {}.",
         secret.display()
     )?;
-    writeln!(out, "Metrics are on {ops}/metrics.")?;
+    writeln!(out, "The console is on {ops}/, metrics are on {ops}/metrics.")?;
     if *lost > 0 {
         writeln!(
             out,
