@@ -18,19 +18,33 @@ use tracing::info;
 use super::console::Serving;
 use crate::api::problem::{Code, Problem};
 use crate::reconcile::Kind;
-use crate::store::{EventFilter, EventPlace, StoredEvent};
-use crate::webhook::{Retried, retry};
+use crate::store::{EventFilter, EventPlace, StoreError, StoredEvent};
+use crate::webhook::retry;
 
 /// How many dead letters one request tries again; the rest is for the next one.
 const AT_ONCE: usize = 100;
 
-/// Why somebody may not.
-enum Denied {
+/// Why an action was not done.
+pub(super) enum Refused {
+    /// No token is configured, so none is right.
     ReadOnly,
     WrongToken,
+    Otherwise(Problem),
 }
 
-impl IntoResponse for Denied {
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Otherwise(problem)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Otherwise(error.into())
+    }
+}
+
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
             Self::ReadOnly => Problem::new(
@@ -42,32 +56,32 @@ impl IntoResponse for Denied {
                 let problem = Problem::new(Code::Unauthorized, "not ROSTER_OPS_TOKEN");
                 ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response()
             }
+            Self::Otherwise(problem) => problem.into_response(),
         }
     }
 }
 
 /// Digests are compared, so that neither the content nor the length of the token shows in the time it takes.
-fn authorize(token: Option<&SecretString>, headers: &HeaderMap) -> Result<(), Denied> {
-    let token = token.ok_or(Denied::ReadOnly)?;
+fn authorize(token: Option<&SecretString>, headers: &HeaderMap) -> Result<(), Refused> {
+    let token = token.ok_or(Refused::ReadOnly)?;
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, given) = given.split_once(' ').unwrap_or_default();
     let digest = |text: &str| digest(&SHA256, text.as_bytes());
     let equal =
         verify_slices_are_equal(digest(given.trim()).as_ref(), digest(token.expose_secret()).as_ref());
-    if scheme.eq_ignore_ascii_case("bearer") && equal.is_ok() { Ok(()) } else { Err(Denied::WrongToken) }
+    if scheme.eq_ignore_ascii_case("bearer") && equal.is_ok() { Ok(()) } else { Err(Refused::WrongToken) }
 }
 
 impl Serving {
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Response> {
-        authorize(self.console.token.as_ref(), headers).map_err(IntoResponse::into_response)
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        authorize(self.console.token.as_ref(), headers)
     }
 
-    async fn retry(&self, event: &StoredEvent) -> Result<serde_json::Value, Response> {
+    async fn retry(&self, event: &StoredEvent) -> Result<serde_json::Value, StoreError> {
         let console = &self.console;
-        let retried = retry(&console.store, event, console.instance_id.as_deref()).await;
-        let retried: Retried = retried.map_err(|error| Problem::from(error).into_response())?;
+        let retried = retry(&console.store, event, console.instance_id.as_deref()).await?;
         let (id, outcome) = (&event.message_id, retried.as_str());
-        info!(action = "retry", id, outcome, "by the console");
+        info!(action = "retry", id, outcome, "an action of the console");
         Ok(json!({"id": id, "outcome": outcome, "error": retried.reason()}))
     }
 }
@@ -76,7 +90,7 @@ impl Serving {
 pub(super) async fn check_token(
     State(serving): State<Arc<Serving>>,
     headers: HeaderMap,
-) -> Result<StatusCode, Response> {
+) -> Result<StatusCode, Refused> {
     serving.authorize(&headers).map(|()| StatusCode::NO_CONTENT)
 }
 
@@ -85,13 +99,10 @@ pub(super) async fn retry_one(
     State(serving): State<Arc<Serving>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     serving.authorize(&headers)?;
-    let event = serving.console.store.event(&id).await;
-    let event = event.map_err(|error| Problem::from(error).into_response())?;
-    let Some(event) = event else {
-        return Err(Problem::new(Code::NotFound, "The journal has no such event.").into_response());
-    };
+    let event = serving.console.store.event(&id).await?;
+    let event = event.ok_or_else(|| Problem::new(Code::NotFound, "The journal has no such event."))?;
     Ok(Json(serving.retry(&event).await?).into_response())
 }
 
@@ -99,12 +110,11 @@ pub(super) async fn retry_one(
 pub(super) async fn retry_all(
     State(serving): State<Arc<Serving>>,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     serving.authorize(&headers)?;
     let dead = EventFilter { outcome: Some("dead".to_owned()), ..EventFilter::default() };
-    let events = serving.console.store.events(&dead, &EventPlace::end(), AT_ONCE).await;
     let mut retried = Vec::new();
-    for event in events.map_err(|error| Problem::from(error).into_response())? {
+    for event in serving.console.store.events(&dead, &EventPlace::end(), AT_ONCE).await? {
         retried.push(serving.retry(&event).await?);
     }
     Ok(Json(json!({ "events": retried })).into_response())
@@ -124,20 +134,20 @@ pub(super) async fn start_pass(
     State(serving): State<Arc<Serving>>,
     headers: HeaderMap,
     wanted: Result<Json<Wanted>, JsonRejection>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     serving.authorize(&headers)?;
     let Ok(Json(Wanted { kind, allow_deletes })) = wanted else {
         let detail = r#"The body must be JSON, for example {"kind":"full","allowDeletes":false}."#;
-        return Err(Problem::new(Code::ValidationError, detail).into_response());
+        return Err(Problem::new(Code::ValidationError, detail).into());
     };
     let Some(trigger) = &serving.console.trigger else {
-        let detail = "There are no passes without CLERK_SECRET_KEY.";
-        return Err(Problem::new(Code::Unavailable, detail).into_response());
+        let detail = "There are no passes without CLERK_SECRET_KEY: set it and restart.";
+        return Err(Problem::new(Code::NotFound, detail).into());
     };
     if !trigger.ask(kind, allow_deletes) {
-        let detail = "Another pass waits for its turn already.";
-        return Err(Problem::new(Code::Unavailable, detail).into_response());
+        let detail = "Another pass waits for its turn already; ask again when it has begun.";
+        return Err(Problem::new(Code::RateLimited, detail).into());
     }
-    info!(action = "pass", kind = kind.as_str(), allow_deletes, "by the console");
+    info!(action = "pass", kind = kind.as_str(), allow_deletes, "an action of the console");
     Ok((StatusCode::ACCEPTED, Json(json!({"outcome": "asked"}))).into_response())
 }

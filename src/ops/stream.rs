@@ -14,7 +14,7 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::Uri;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::Serialize;
@@ -52,8 +52,10 @@ pub(super) async fn watch(State(serving): State<Arc<Serving>>) -> Response {
         let text = watcher.look().await;
         Some((Ok::<_, Infallible>(Bytes::from(text)), watcher))
     });
-    ([(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")], Body::from_stream(looks))
-        .into_response()
+    // A proxy that collects answers would keep the news to itself.
+    let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), unbuffered];
+    (headers, Body::from_stream(looks)).into_response()
 }
 
 /// One page that watches.

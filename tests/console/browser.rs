@@ -1,4 +1,4 @@
-//! A real browser: Chromium without a window, driven through ChromeDriver as the WebDriver standard says.
+//! A real browser: Chromium without a window, driven by its own driver as W3C's standard says.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -16,7 +16,6 @@ mod browser;
 
 use std::path::Path;
 
-use reqwest::Client;
 use roster::sim::backend_api::SECRET_KEY;
 use roster::sim::keys::SigningKey;
 use roster::sim::server::{Server, Shared};
@@ -223,68 +222,4 @@ async fn passes_are_started_watched_and_plotted() {
     browser.until("document.querySelectorAll('#passes tr.more').length === 4").await;
     assert_eq!(browser.complaints().await, Vec::<Value>::new());
     browser.close().await;
-}
-
-#[tokio::test]
-async fn others_can_do_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut program, url) =
-        dev(folder.path(), &[("ROSTER_OPS_TOKEN", TOKEN), ("ROSTER_LOG", "roster=info")]);
-    plant_dead_letters(&folder.path().join(".roster-dev/roster.db")).await;
-    let client = Client::builder().no_proxy().build().unwrap();
-    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let request = client.request(method, format!("{url}{path}"));
-        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send()
-    };
-    let bearer = format!("Bearer {TOKEN}");
-    let right = ("authorization", bearer.as_str());
-    let letter = "console/events/msg_%3Cb%3Eletter1/retry";
-    for (path, headers, status) in [
-        (letter, &[][..], 401),
-        (letter, &[("authorization", "Bearer wrong")], 401),
-        (letter, &[("authorization", TOKEN)], 401),
-        (letter, &[("cookie", "token=a-long-random-text")], 401),
-        ("console/dead-letters/retry", &[], 401),
-        ("console/passes", &[], 401),
-        ("console/passes", &[right], 400),
-        ("console/events/msg_nobody/retry", &[right], 404),
-        (letter, &[right, ("host", "evil.example")], 403),
-    ] {
-        let answer = ask("POST", path, headers).await.unwrap();
-        assert_eq!(answer.status(), status, "{path} {headers:?}");
-        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
-        assert!(!answer.headers().contains_key("access-control-allow-origin"), "{path}");
-    }
-    let passes = client.post(format!("{url}console/passes")).header(right.0, right.1);
-    let passes =
-        passes.header("content-type", "application/json").body(r#"{"kind":"full"}"#).send().await.unwrap();
-    assert_eq!(passes.status(), 503, "the demo has no key");
-    assert_eq!(ask("OPTIONS", letter, &[("origin", "https://evil.example")]).await.unwrap().status(), 405);
-    assert_eq!(ask("GET", "", &[("host", "evil.example")]).await.unwrap().status(), 403);
-    let page = ask("GET", "", &[]).await.unwrap();
-    assert_eq!((page.status().as_u16(), &page.headers()["x-frame-options"]), (200, &"DENY".parse().unwrap()));
-    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(
-        policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"),
-        "{policy}"
-    );
-
-    let taken = ask("POST", letter, &[right]).await.unwrap();
-    assert_eq!(taken.status(), 200);
-    let line = program.wait_for(r#""action":"retry""#).to_owned();
-    assert!(line.contains("letter1") && !line.contains(TOKEN), "{line}");
-
-    // Watching is bounded, and a page that leaves makes room.
-    let mut watching = Vec::new();
-    let refused = loop {
-        let stream = ask("GET", "console/stream", &[]).await.unwrap();
-        if stream.status() != 200 {
-            break stream;
-        }
-        watching.push(stream);
-    };
-    assert_eq!((refused.status().as_u16(), watching.len()), (503, 16));
-    watching.clear();
-    while ask("GET", "console/stream", &[]).await.unwrap().status() != 200 {}
 }

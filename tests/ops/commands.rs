@@ -31,13 +31,13 @@ fn objects(output: &Output) -> Vec<Value> {
 }
 
 /// A user whose event cannot be used, because one field has a wrong type.
-fn unusable(user: &str) -> String {
+pub fn unusable(user: &str) -> String {
     let data = json!({"id": user, "created_at": 1, "updated_at": 1, "first_name": "Mark", "banned": "no"});
     json!({"type": "user.created", "timestamp": 1_700_000_000_000_i64, "data": data}).to_string()
 }
 
 /// What an update of this program would do: the same letter can be understood.
-async fn understand_dead_letters(folder: &Path) {
+pub async fn understand_dead_letters(folder: &Path) {
     let options = SqliteConnectOptions::new().filename(folder.join("roster.db"));
     let mut connection = options.connect().await.unwrap();
     let statement = r#"UPDATE events SET payload = replace(payload, '"banned":"no"', '"banned":false')"#;

@@ -60,6 +60,8 @@ function reasons() {
   if (status.deadLetters > 0) found.push(`${number.format(status.deadLetters)} ${status.deadLetters === 1 ? "event" : "events"} could not be used: see the dead letters.`);
   if (!status.lastEventAt) found.push("No event has ever come in: add the endpoint in Clerk's dashboard, under Webhooks.");
   else if (now() - Date.parse(status.lastEventAt) > SILENCE_MS) found.push(`No event has come in for ${span(now() - Date.parse(status.lastEventAt))}: is the endpoint enabled in Clerk's dashboard?`);
+  const untold = passes.find((pass) => pass.finishedAt && pass.finishedAt > (status.lastEventAt ?? "") && sum(pass, "missing") + sum(pass, "stale"));
+  if (status.lastEventAt && untold && now() - Date.parse(status.lastEventAt) > SILENCE_MS / 2) found.push("Passes find changes that no webhook told of: the endpoint is probably disabled.");
   if (status.passes && !status.filling) {
     const ended = passes.find((pass) => pass.finishedAt);
     if (!status.lastPassAt) found.push("No pass has been completed yet.");
@@ -184,6 +186,7 @@ function drawPasses() {
   $("no-passes").hidden = passes.length > 0;
   $("no-passes").textContent = status?.passes ? "None yet." : "Passes are off: set CLERK_SECRET_KEY, and what webhooks miss is put right.";
   $("passes").hidden = !passes.length;
+  $("figure").hidden = !passes.some((pass) => pass.finishedAt);
   const rows = passes.slice(0, 20).flatMap((pass) => {
     const open = state.open.has(pass.id);
     const toggle = () => { if (!state.open.delete(pass.id)) state.open.add(pass.id); drawPasses(); $("passes").querySelector(`[data-id="${CSS.escape(pass.id)}"]`)?.focus(); };
