@@ -2,6 +2,7 @@
 //!
 //! It changes nothing: neither does it make a database, nor does it bring one up to date.
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -117,6 +118,10 @@ async fn database(database: &Database) -> (Finding, Option<i64>) {
         ),
         Ok(look) if look.is_newer => {
             (Mend(format!("{shown} is from a newer Roster: install that version, or restore a backup")), None)
+        }
+        Ok(look) if OpenOptions::new().append(true).open(path).is_err() => {
+            let finding = Mend(format!("{shown} cannot be written by this user: the service must own it"));
+            (finding, look.last_arrival_ms)
         }
         Ok(look) if is_open_to_others(path) => {
             let finding =

@@ -23,13 +23,21 @@ impl Man {
         if let Some(folder) = self.to {
             let failed = || format!("the pages cannot be written to {}", folder.display());
             std::fs::create_dir_all(&folder).with_context(failed)?;
-            clap_mangen::generate_to(Cli::command(), &folder).with_context(failed)?;
+            clap_mangen::generate_to(program(), &folder).with_context(failed)?;
         } else {
             // Written in one go: whoever closes the pipe early sees no half of a page.
             let mut page = Vec::new();
-            Page::new(Cli::command()).render(&mut page).context("the page could not be written")?;
+            Page::new(program()).render(&mut page).context("the page could not be written")?;
             std::io::stdout().write_all(&page).context("the page could not be printed")?;
         }
         Ok(())
     }
+}
+
+/// The short help leaves the settings out; a page has room for them.
+fn program() -> clap::Command {
+    Cli::command().mut_args(|arg| match arg.get_help().cloned() {
+        Some(help) => arg.long_help(help),
+        None => arg,
+    })
 }

@@ -31,7 +31,8 @@ use crate::config::{Database, Flags, Problems};
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "Every setting is a flag, an environment variable, a line of .env or a key of roster.toml: \
-                  see `roster --help`."
+                  see `roster --help`.\n\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
 )]
 pub struct Cli {
     /// Settings, before or after the command.

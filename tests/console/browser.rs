@@ -10,7 +10,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 /// Nothing that is waited for takes so long unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A tab. The browser ends with the value.

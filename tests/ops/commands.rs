@@ -225,6 +225,9 @@ fn manual_pages_are_printed_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let page = text(&roster(folder.path(), &["man"], &[]).stdout);
     assert!(page.contains(".TH roster 1") && page.contains("roster\\-doctor(1)"), "{page}");
+    for setting in roster::config::SETTINGS {
+        assert!(page.contains(&format!("[env: {}]", setting.variable)), "{}", setting.variable);
+    }
     assert_eq!(roster(folder.path(), &["man", "--to", "man1"], &[]).status.code(), Some(0));
     let retry = std::fs::read_to_string(folder.path().join("man1/roster-events-retry.1")).unwrap();
     assert!(retry.contains("dead letter") && retry.contains("roster events retry \\-\\-all"), "{retry}");

@@ -195,7 +195,7 @@ function drawPasses() {
       el("td", { class: "n" }, pass.finishedAt ? span(Date.parse(pass.finishedAt) - Date.parse(pass.startedAt)) : "–"),
       ...["seen", ...DRIFT, "repaired", "refused"].map((what) => count(sum(pass, what))));
     if (!open) return [row];
-    return [row, ...ENTITIES.map((entity) => el("tr", { class: "more" }, el("td", { colspan: 4 }, entity), ...["seen", ...DRIFT, "repaired", "refused"].map((what) => count(pass.entities[entity][what]))))];
+    return [row, ...ENTITIES.map((entity) => el("tr", { class: "more" }, el("td", {}, entity), el("td"), el("td"), el("td"), ...["seen", ...DRIFT, "repaired", "refused"].map((what) => count(pass.entities[entity][what]))))];
   });
   $("passes").tBodies[0].replaceChildren(...rows);
   const running = passes.find((pass) => pass.outcome === "running");
