@@ -22,7 +22,7 @@ const READERS: u32 = 8;
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Every schema that was ever released, in order.
-fn migrations() -> Migrator {
+pub(super) fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };

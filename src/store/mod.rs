@@ -5,7 +5,9 @@
 
 mod apply;
 mod backend;
+pub mod backup;
 mod error;
+mod events;
 mod generation;
 mod invitations;
 mod journal;
@@ -42,6 +44,7 @@ use crate::domain::{
 pub use apply::Applied;
 use apply::Work;
 pub use error::StoreError;
+pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
 use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;

@@ -2,6 +2,7 @@
 
 use sqlx::sqlite::SqlitePool;
 
+use super::Store;
 use super::error::StoreError;
 
 /// The lease's name.
@@ -116,4 +117,23 @@ const WALKED: &str = "SELECT EXISTS (SELECT 1 FROM passes WHERE kind = 'full'
 /// Whether a full pass ever walked to its end.
 pub(super) async fn has_full_pass(readers: &SqlitePool) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar(WALKED).fetch_one(readers).await?)
+}
+
+const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
+    ORDER BY started_at_ms DESC, id DESC LIMIT $1";
+const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
+
+impl Store {
+    /// The newest passes, with those that did not end.
+    pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(RECENT).bind(limit).fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(pass).collect())
+    }
+
+    /// Whether somebody runs a pass now.
+    pub async fn is_pass_under_way(&self, now_ms: i64) -> Result<bool, StoreError> {
+        let leases: i64 =
+            sqlx::query_scalar(LEASED).bind(RECONCILE).bind(now_ms).fetch_one(&self.readers).await?;
+        Ok(leases > 0)
+    }
 }
