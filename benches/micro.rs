@@ -67,9 +67,11 @@ fn signature_check(bencher: Bencher) {
     let at_s = clock::now_ms() / 1_000;
     let mut headers = HeaderMap::new();
     let signature = events.signature(&webhook, at_s);
-    for (name, value) in
-        [("svix-id", &webhook.message_id), ("svix-timestamp", &at_s.to_string()), ("svix-signature", &signature)]
-    {
+    for (name, value) in [
+        ("svix-id", &webhook.message_id),
+        ("svix-timestamp", &at_s.to_string()),
+        ("svix-signature", &signature),
+    ] {
         headers.insert(name, HeaderValue::try_from(value).unwrap());
     }
     let (_folder, store) = runtime.block_on(store(std::iter::empty()));

@@ -116,10 +116,11 @@ fn main() {
 fn save(sections: &[report::Section], machine: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
     fs::create_dir_all(&folder).unwrap();
-    let tables: String = sections.iter().map(report::Section::markdown).collect();
+    let tables: Vec<_> = sections.iter().map(report::Section::markdown).collect();
+    let tables = tables.join("\n");
     let text =
         format!("# Results of `cargo bench --bench load`\n\n{machine}\n\n![As bars](load.svg)\n\n{tables}");
-    fs::write(folder.join("load.md"), text.trim_end().to_owned() + "\n").unwrap();
+    fs::write(folder.join("load.md"), text).unwrap();
     fs::write(folder.join("load.svg"), plot::svg(sections, machine)).unwrap();
     println!("written to {}", folder.display());
 }

@@ -82,12 +82,12 @@ impl Section {
             .unwrap();
         }
         if !self.ratios.is_empty() {
-            text.push_str("\n| | measured | target | |\n| --- | --: | --- | --- |\n");
+            let gap = if self.lines.is_empty() { "" } else { "\n" };
+            writeln!(text, "{gap}| | measured | target | |\n| --- | --: | --- | --- |").unwrap();
         }
         for ratio in &self.ratios {
             writeln!(text, "{}", ratio.cells()).unwrap();
         }
-        text.push('\n');
         text
     }
 }

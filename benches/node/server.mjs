@@ -90,15 +90,15 @@ function serve() {
       const body = Buffer.concat(pieces).toString();
       let event;
       try {
-        event = webhook.verify(body, request.headers);
+        webhook.verify(body, request.headers);
+        event = JSON.parse(body);
       } catch {
         return send(response, 401, '{"error":"unauthorized"}');
       }
-      // As most do: svix gives the event back parsed.
-      event = typeof event === "string" ? JSON.parse(event) : event;
       try {
         send(response, 200, JSON.stringify({ outcome: apply.immediate(request.headers["svix-id"], event, body) }));
-      } catch {
+      } catch (error) {
+        console.error(error.message);
         send(response, 503, '{"error":"unavailable"}');
       }
     });

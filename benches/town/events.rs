@@ -1,7 +1,8 @@
 //! Webhooks: distinct, signed, and each of them changes something.
 //!
 //! Half of them say that somebody changed, a quarter that somebody new signed up, a quarter that this newcomer
-//! joined an organization. The bodies are those of the simulated Clerk, written from templates.
+//! joined an organization. One in twenty is about a member of the organization of 50, whose list is read meanwhile. The
+//! bodies are those of the simulated Clerk, written from templates.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,7 @@ use roster::sim::shapes::Object;
 use roster::sim::{Instance, NewUser};
 use serde_json::Value;
 
-use super::{Town, created_at_ms, id};
+use super::{FIFTY, Town, created_at_ms, id};
 
 /// Newcomers are numbered from here.
 const NEWCOMERS: usize = 500_000_000;
@@ -22,6 +23,8 @@ const NEWCOMERS: usize = 500_000_000;
 const AGO_MS: i64 = 10_000_000;
 /// A step through the users that meets all of them before it meets one again.
 const STEP: usize = 7_919;
+/// Every so many-th event is about somebody in the organization of 50.
+const BUSY: usize = 20;
 
 const KEY: [u8; 24] = *b"a secret of 24 bytes....";
 
@@ -39,6 +42,7 @@ pub(crate) struct Webhook {
 /// The events of a town, by their number.
 pub(crate) struct Events {
     town: Town,
+    busy: Vec<usize>,
     first_ms: i64,
     updated: Template,
     created: Template,
@@ -65,6 +69,7 @@ impl Events {
         };
         Self {
             town,
+            busy: town.members(FIFTY),
             first_ms: clock::now_ms() - AGO_MS,
             updated: template("user.updated", &user.envelope),
             created: template("user.created", &user.envelope),
@@ -74,7 +79,11 @@ impl Events {
     }
 
     pub(crate) fn webhook(&self, number: usize) -> Webhook {
-        let somebody = number.wrapping_mul(STEP) % self.town.users;
+        let somebody = if number.is_multiple_of(BUSY) {
+            self.busy[number / BUSY % self.busy.len()]
+        } else {
+            number.wrapping_mul(STEP) % self.town.users
+        };
         let newcomer = NEWCOMERS + number / 4;
         let now_ms = self.first_ms + i64::try_from(number).unwrap();
         let organization = newcomer.wrapping_mul(STEP) % self.town.organizations();
