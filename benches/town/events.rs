@@ -82,7 +82,9 @@ impl Events {
         let somebody = if number.is_multiple_of(BUSY) {
             self.busy[number / BUSY % self.busy.len()]
         } else {
-            number.wrapping_mul(STEP) % self.town.users
+            // Two events about one person must not overtake each other, so the busy ones are left out here.
+            let user = number.wrapping_mul(STEP) % self.town.users;
+            user + usize::from(user.is_multiple_of(self.town.users / self.busy.len()))
         };
         let newcomer = NEWCOMERS + number / 4;
         let now_ms = self.first_ms + i64::try_from(number).unwrap();
