@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-/// One line.
+/// One line, its parts separated by semicolons.
 pub(crate) fn describe() -> String {
     let cpu = field("/proc/cpuinfo", "model name");
     let memory = field("/proc/meminfo", "MemTotal");

@@ -14,8 +14,10 @@ pub(crate) fn svg(sections: &[Section], machine: &str) -> String {
     let mut body = String::new();
     let mut y = 30;
     text(&mut body, 12, y, "bold", "Roster and what it is measured beside (medians)");
-    y += LINE;
-    text(&mut body, 12, y, "normal", machine);
+    for part in machine.split("; ") {
+        y += LINE;
+        text(&mut body, 12, y, "normal", part);
+    }
     for section in sections.iter().filter(|section| !section.lines.is_empty()) {
         y += 2 * LINE;
         text(&mut body, 12, y, "bold", &format!("{}: {}/s", section.title, section.what));
