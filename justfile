@@ -10,6 +10,10 @@ test *ARGS:
 check:
     .ci/run
 
+# How fast it is, beside nginx and Node: see benches/README.md.
+bench *ARGS:
+    cargo bench --bench load -- {{ARGS}}
+
 # Put the code into its form.
 fmt:
     cargo fmt

@@ -15,6 +15,7 @@ mod crash;
 mod delivery;
 mod fixtures;
 mod isolation;
+mod openapi;
 mod ops;
 mod reading;
 mod reconcile;

@@ -3,10 +3,11 @@
 use serde::Serialize;
 use serde::ser::{Error as _, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::params::List;
 use crate::domain::time::iso8601;
-use crate::domain::{Member, OrganizationId, Role, UserId};
+use crate::domain::{Activity, Entry, Invitation, InvitationStatus, Member, OrganizationId, Role, UserId};
 
 /// One list, written member by member: nothing but its bytes is held.
 pub(super) struct Array<'a> {
@@ -47,17 +48,57 @@ pub(super) fn user(member: &Member, organization: &OrganizationId) -> serde_json
     serde_json::to_vec(&User::of(member, organization))
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct User<'a> {
+/// What an admin may have beside the keys that are always there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras {
+    /// Where each row stands, and its invitation.
+    pub(super) activity: bool,
+    /// The membership.
+    pub(super) membership: bool,
+}
+
+/// The array that admins may read, with invitations in it and more about each row.
+pub(super) fn entries(entries: &[Entry], extras: Extras) -> serde_json::Result<Vec<u8>> {
+    array(entries, |entry| AdminUser::of_entry(entry, extras))
+}
+
+/// Most objects fit in so much; a list that grows by doubling is copied over and over.
+const OBJECT_BYTES: usize = 512;
+
+fn array<'a, R, T: Serialize>(rows: &'a [R], view: impl Fn(&'a R) -> T) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(2 + rows.len() * OBJECT_BYTES);
+    serde_json::Serializer::new(&mut json).collect_seq(rows.iter().map(view))?;
+    Ok(json)
+}
+
+/// A member.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct User<'a> {
+    /// Clerk's id of the user.
+    #[schema(value_type = String, example = "user_2h8op3Isl1QR7tKu5FGNfaLKEoU")]
     id: &'a UserId,
+    #[schema(required, example = "Ada")]
     first_name: Option<&'a str>,
+    #[schema(required, example = "Lovelace")]
     last_name: Option<&'a str>,
+    /// The primary address.
+    #[schema(required, example = "ada@example.com")]
     email: Option<&'a str>,
+    /// `null` when the user has set no picture.
+    #[schema(required, example = json!(null))]
     profile_picture_url: Option<&'a str>,
+    /// When the account was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-05T09:00:00.000Z")]
     created_at: Time,
+    /// When Clerk last changed the user.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-05T09:00:00.000Z")]
     updated_at: Time,
+    /// The same as `id`.
+    #[schema(value_type = String, example = "user_2h8op3Isl1QR7tKu5FGNfaLKEoU")]
     clerk_id: &'a UserId,
+    /// The caller's organization.
+    #[schema(value_type = String, example = "org_2h8oyAMGUT1ToZGAlzGOEOTBNdp")]
     clerk_org_id: &'a OrganizationId,
 }
 
@@ -78,37 +119,107 @@ impl<'a> User<'a> {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AdminUser<'a> {
-    id: &'a UserId,
+/// A member or, with `activityStatus`, an invitation.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "a key that is left out and one that is null are two answers")]
+pub(super) struct AdminUser<'a> {
+    /// Clerk's id of the user; `null` for invitations.
+    #[schema(required, value_type = Option<String>, example = "user_2h8op3Isl1QR7tKu5FGNfaLKEoU")]
+    id: Option<&'a UserId>,
+    /// The primary address, or the one that was invited.
+    #[schema(required, example = "ada@example.com")]
     email: Option<&'a str>,
+    #[schema(required, example = "Ada")]
     first_name: Option<&'a str>,
+    #[schema(required, example = "Lovelace")]
     last_name: Option<&'a str>,
+    #[schema(required, example = "ada")]
     username: Option<&'a str>,
+    /// The avatar, a generated one too.
+    #[schema(required, example = "https://img.clerk.com/avatar")]
     profile_image_url: Option<&'a str>,
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     last_sign_in_at: Option<Time>,
-    #[serde(serialize_with = "raw")]
-    public_metadata: &'a str,
-    created_at: Time,
-    role: &'a Role,
+    /// The user's, or the invitation's.
+    #[schema(value_type = BTreeMap<String, serde_json::Value>, example = json!({"team": "core"}))]
+    public_metadata: Raw<'a>,
+    /// When the account was made; `null` for invitations.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    created_at: Option<Time>,
+    /// In this organization, or as it is offered.
+    #[schema(required, value_type = String, example = "org:admin")]
+    role: Option<&'a Role>,
+    // The outer `None` leaves a key out, the inner one is `null`.
+    /// Only with the parameter `activityStatus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Activity)]
+    activity_status: Option<Activity>,
+    /// Only with the parameter `activityStatus`. `accepted` for a member whose invitation is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<InvitationStatus>)]
+    invitation_status: Option<Option<InvitationStatus>>,
+    /// Only with the parameter `activityStatus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    invitation_created_at: Option<Option<Time>>,
+    /// Only with `include=membership`; `null` for invitations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "orgmem_2h8oyAMGUT1ToZGAlzGOEOTBNdp")]
+    membership_id: Option<Option<&'a str>>,
+    /// Only with `include=membership`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    joined_at: Option<Option<Time>>,
+    /// Only with `include=membership`: the public metadata of the membership.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
+    membership_metadata: Option<Option<Raw<'a>>>,
 }
 
 impl<'a> AdminUser<'a> {
     fn of(member: &'a Member) -> Self {
         let user = &member.user;
         Self {
-            id: &user.id,
+            id: Some(&user.id),
             email: user.email.as_deref(),
             first_name: user.first_name.as_deref(),
             last_name: user.last_name.as_deref(),
             username: user.username.as_deref(),
             profile_image_url: user.image_url.as_deref(),
             last_sign_in_at: member.last_sign_in_at_ms.map(Time),
-            public_metadata: user.public_metadata.as_str(),
-            created_at: Time(user.created_at_ms),
-            role: &member.role,
+            public_metadata: Raw(user.public_metadata.as_str()),
+            created_at: Some(Time(user.created_at_ms)),
+            role: Some(&member.role),
+            ..Self::default()
         }
+    }
+
+    fn of_invitation(invitation: &'a Invitation) -> Self {
+        Self {
+            email: invitation.email.as_deref(),
+            public_metadata: Raw(invitation.public_metadata.as_str()),
+            role: invitation.role.as_ref(),
+            ..Self::default()
+        }
+    }
+
+    fn of_entry(entry: &'a Entry, extras: Extras) -> Self {
+        let (mut row, member, invitation) = match entry {
+            Entry::Member(member, accepted) => (Self::of(member), Some(member), accepted.as_ref()),
+            Entry::Invitation(invitation) => (Self::of_invitation(invitation), None, Some(invitation)),
+        };
+        if extras.activity {
+            row.activity_status = Some(entry.activity());
+            row.invitation_status = Some(invitation.map(|invitation| invitation.status));
+            row.invitation_created_at = Some(invitation.map(|invitation| Time(invitation.created_at_ms)));
+        }
+        if extras.membership {
+            row.membership_id = Some(member.map(|member| member.membership_id.as_str()));
+            row.joined_at = Some(member.map(|member| Time(member.joined_at_ms)));
+            row.membership_metadata = Some(member.map(|member| Raw(member.membership_metadata.as_str())));
+        }
+        row
     }
 }
 
@@ -121,12 +232,22 @@ impl Serialize for Time {
     }
 }
 
-/// Emits JSON text as it is stored, once it is seen to be JSON.
-fn raw<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    // The parser's words would quote the text.
-    let value: &RawValue =
-        serde_json::from_str(text).map_err(|_| S::Error::custom("stored metadata is not JSON"))?;
-    value.serialize(serializer)
+/// JSON text as it is stored, shown as it is once it is seen to be JSON.
+struct Raw<'a>(&'a str);
+
+impl Default for Raw<'_> {
+    fn default() -> Self {
+        Self("{}")
+    }
+}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The parser's words would quote the text.
+        let value: &RawValue =
+            serde_json::from_str(self.0).map_err(|_| S::Error::custom("stored metadata is not JSON"))?;
+        value.serialize(serializer)
+    }
 }
 
 #[cfg(test)]

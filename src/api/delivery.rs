@@ -10,11 +10,14 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
-use serde_json::json;
+use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::Shared;
+use super::openapi::parameters;
 use super::problem::{Code, Problem};
+use crate::domain::Outcome;
 use crate::webhook::{self, ReceiveError};
 
 /// Larger bodies are refused.
@@ -27,13 +30,29 @@ const MAX_DRAINED_BYTES: usize = 8 * MAX_BYTES;
 /// As long as the sender itself waits for an answer.
 const BODY_LIMIT: Duration = Duration::from_secs(15);
 
-/// Takes one delivery.
+/// Takes one webhook of Clerk's
+///
+/// Verified over the raw bytes, whatever the media type says. 200 comes when what it says is on the disk; every other
+/// answer means that nothing was kept but, with 422, the event itself, so the sender is to try again.
+#[utoipa::path(
+    post, path = "/webhooks/clerk", operation_id = "receiveWebhook", tag = "webhooks",
+    request_body(
+        content = parameters::Event, content_type = "application/json", description = "An event as Clerk sends it, at most 1 MiB.",
+        example = json!({"object": "event", "type": "user.created", "timestamp": 1_654_012_591_835_i64,
+            "instance_id": "ins_1", "data": {"object": "user", "id": "user_1"}}),
+    ),
+    responses((
+        status = 200, description = "It is on the disk, or is not ours", body = Receipt,
+        example = json!({"outcome": "applied"}),
+    )),
+    security(("svix-id" = [], "svix-timestamp" = [], "svix-signature" = [])),
+)]
 pub(super) async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = timeout(BODY_LIMIT, read(&head.headers, body)).await;
     match body.unwrap_or_else(|_| Err(too_slow())) {
         Ok(bytes) => match shared.api.receiver.receive(&head.headers, &bytes).await {
-            Ok(outcome) => Json(json!({ "outcome": outcome.as_str() })).into_response(),
+            Ok(outcome) => Json(Receipt { outcome }).into_response(),
             Err(error) => Problem::from(error).into_response(),
         },
         Err(problem) => {
@@ -41,6 +60,13 @@ pub(super) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
             problem.into_response()
         }
     }
+}
+
+/// What became of a delivery.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Receipt {
+    outcome: Outcome,
 }
 
 impl From<ReceiveError> for Problem {

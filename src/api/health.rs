@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::problem::{Code, Problem};
@@ -14,12 +17,25 @@ use super::problem::{Code, Problem};
 /// Whoever asks for readiness does not wait long.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 
-/// `GET /healthz`
+/// Whether the process runs
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "getHealth", tag = "health",
+    responses((status = 200, description = "It runs", body = Status, example = json!({"status": "ok"}))),
+    security(()),
+)]
 pub(super) async fn healthz() -> Response {
-    status(r#"{"status":"ok"}"#)
+    Status { status: "ok" }.into_response()
 }
 
-/// `GET /readyz`
+/// Whether requests can be answered truthfully
+///
+/// 503 says why not: the database cannot be reached, no keys are there to check tokens with, or the first backfill
+/// is not finished.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "health",
+    responses((status = 200, description = "It is ready", body = Status, example = json!({"status": "ready"}))),
+    security(()),
+)]
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     let api = &shared.api;
     let (ping, keys) =
@@ -35,11 +51,21 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response
         reasons.push("first backfill not finished");
     }
     if reasons.is_empty() {
-        return Ok(status(r#"{"status":"ready"}"#));
+        return Ok(Status { status: "ready" }.into_response());
     }
     Err(Problem::new(Code::Unavailable, format!("Not ready: {}.", reasons.join(", "))))
 }
 
-fn status(body: &'static str) -> Response {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], body).into_response()
+/// How the service is.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
+impl IntoResponse for Status {
+    fn into_response(self) -> Response {
+        ([(CACHE_CONTROL, "no-store")], Json(self)).into_response()
+    }
 }

@@ -7,14 +7,24 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 
-use super::body::Array;
+use super::body::{Array, Extras};
 use super::caller::{Admin, Caller};
+use super::openapi::parameters;
 use super::params::{List, Params};
 use super::problem::{Code, Problem};
 use super::{Shared, body, caching};
-use crate::domain::UserId;
+use crate::clock;
+use crate::domain::{Activity, Shown, UserId};
 
-/// `GET /api/v1/entities/users`
+/// The members of the caller's organization
+///
+/// Oldest account first. Any member may ask.
+#[utoipa::path(
+    get, path = "/api/v1/entities/users", operation_id = "listUsers", tag = "members",
+    params(parameters::Users),
+    responses((status = 200, description = "The members", body = Vec<body::User>)),
+    security(("bearer" = []), ("session" = [])),
+)]
 pub(super) async fn users(
     caller: Caller,
     State(shared): State<Arc<Shared>>,
@@ -25,7 +35,15 @@ pub(super) async fn users(
     list(&shared, &caller, List::Users, &Asked { method, uri, headers }).await
 }
 
-/// `GET /api/admin/getUsersInOrg`
+/// The members of the caller's organization, for its admins
+///
+/// By e-mail, without case; who has none comes last. Invitations too, when they are asked for.
+#[utoipa::path(
+    get, path = "/api/admin/getUsersInOrg", operation_id = "listUsersForAdmin", tag = "members",
+    params(parameters::Admin),
+    responses((status = 200, description = "Members, and invitations where asked for", body = Vec<body::AdminUser>)),
+    security(("bearer" = []), ("session" = [])),
+)]
 pub(super) async fn admin(
     Admin(caller): Admin,
     State(shared): State<Arc<Shared>>,
@@ -54,13 +72,29 @@ async fn list(shared: &Shared, caller: &Caller, list: List, asked: &Asked) -> Re
         return answer.ok_or_else(|| Problem::new(Code::InternalError, "the list is not ready"));
     }
     let params = Params::parse(asked.uri.query().unwrap_or_default(), list)?;
-    let mut array = Array::new(list, caller.organization_id());
-    let next = store.each_member(&caller.list(list, &params), |member| array.push(&member)).await?;
+    let query = caller.list(list, &params);
+    let (json, next) = if params.shown.is_some() || params.with_membership {
+        // The admin's list with more in it than members, or more about them.
+        let shown = params.shown.unwrap_or(Shown::Only(Activity::Active));
+        let page = store.entries(&query, shown, clock::now_ms()).await?;
+        let extras = Extras { activity: params.shown.is_some(), membership: params.with_membership };
+        (body::entries(&page.entries, extras)?, page.next)
+    } else {
+        let mut array = Array::new(list, caller.organization_id());
+        let next = store.each_member(&query, |member| array.push(&member)).await?;
+        (array.finish()?, next)
+    };
     let link = next.as_ref().and_then(|next| params.link(list, next));
-    Ok(caching::tagged(array.finish()?, link, as_of_ms))
+    Ok(caching::tagged(json, link, as_of_ms))
 }
 
-/// `GET /api/v1/entities/users/{userId}`
+/// One member of the caller's organization
+#[utoipa::path(
+    get, path = "/api/v1/entities/users/{userId}", operation_id = "getUser", tag = "members",
+    params(parameters::OneUser),
+    responses((status = 200, description = "The member", body = body::User)),
+    security(("bearer" = []), ("session" = [])),
+)]
 pub(super) async fn user(
     caller: Caller,
     State(shared): State<Arc<Shared>>,

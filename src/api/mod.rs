@@ -13,9 +13,11 @@ mod caller;
 mod coding;
 mod cursor;
 mod delivery;
+mod docs;
 pub(crate) mod edge;
 mod health;
 mod members;
+pub mod openapi;
 mod params;
 pub mod problem;
 mod ready;
@@ -136,6 +138,9 @@ fn routes() -> Router<Arc<Shared>> {
         .route(List::Admin.path(), only("GET, HEAD", get(members::admin)))
         .route("/healthz", only("GET, HEAD", get(health::healthz)))
         .route("/readyz", only("GET, HEAD", get(health::readyz)))
+        .route(openapi::PATH, only("GET, HEAD", get(openapi::serve)))
+        .route("/docs", only("GET, HEAD", get(docs::page)))
+        .route("/docs/{file}", only("GET, HEAD", get(docs::part)))
         .fallback(async || Problem::new(Code::NotFound, "There is no such route."))
 }
 

@@ -9,13 +9,15 @@ use percent_encoding::percent_decode_str;
 
 use super::cursor;
 use super::problem::{Code, Problem};
-use crate::domain::{Cursor, Filter, Order, Role, UserId};
+use crate::domain::{Cursor, Filter, Order, Role, Shown, UserId};
 
-const MAX_LIMIT: u16 = 500;
+pub(super) const MAX_LIMIT: u16 = 500;
 const DEFAULT_LIMIT: u16 = 100;
-const MAX_IDS: usize = 100;
-const MAX_QUERY_CHARS: usize = 100;
+pub(super) const MAX_IDS: usize = 100;
+pub(super) const MAX_QUERY_CHARS: usize = 100;
 const METADATA: &str = "metadata.";
+const ACTIVITY_STATUS: &str = "activityStatus";
+const MEMBERSHIP: &str = "membership";
 
 /// The two lists of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +55,10 @@ pub(super) struct Params {
     pub(super) after: Option<Cursor>,
     /// Only these users.
     pub(super) ids: Option<Vec<UserId>>,
+    /// Which rows, invitations among them; `None` for members as they always were.
+    pub(super) shown: Option<Shown>,
+    /// Whether each object tells of the membership.
+    pub(super) with_membership: bool,
     query: Option<String>,
     role: Option<Role>,
     metadata: Vec<(String, String)>,
@@ -66,6 +72,8 @@ struct Sent {
     ids: Option<String>,
     query: Option<String>,
     role: Option<String>,
+    activity_status: Option<String>,
+    include: Option<String>,
     metadata: Vec<(String, String)>,
 }
 
@@ -79,6 +87,8 @@ impl Params {
             limit: limit.or(after.is_some().then_some(DEFAULT_LIMIT)),
             after,
             ids: sent.ids.map(|text| parse_ids(&text)).transpose()?,
+            shown: sent.activity_status.map(|text| parse_shown(&text)).transpose()?,
+            with_membership: sent.include.map(|text| parse_include(&text)).transpose()?.is_some(),
             query: sent.query.map(parse_query).transpose()?,
             role: sent.role.map(|text| parse_role(&text)).transpose()?,
             metadata: sent.metadata,
@@ -116,6 +126,12 @@ impl Params {
         for (field, value) in &self.metadata {
             query.append_pair(&format!("{METADATA}{field}"), value);
         }
+        if let Some(shown) = self.shown {
+            query.append_pair(ACTIVITY_STATUS, shown.as_str());
+        }
+        if self.with_membership {
+            query.append_pair("include", MEMBERSHIP);
+        }
         query.append_pair("limit", &self.limit.unwrap_or(DEFAULT_LIMIT).to_string());
         query.append_pair("cursor", &cursor::encode(next));
         HeaderValue::try_from(format!("<{}?{}>; rel=\"next\"", list.path(), query.finish())).ok()
@@ -135,6 +151,8 @@ impl Sent {
                 "ids" => ("ids", &mut sent.ids),
                 "query" => ("query", &mut sent.query),
                 "role" if admin => ("role", &mut sent.role),
+                ACTIVITY_STATUS if admin => (ACTIVITY_STATUS, &mut sent.activity_status),
+                "include" if admin => ("include", &mut sent.include),
                 name if admin && let Some(field) = name.strip_prefix(METADATA) => {
                     sent.metadata.push(parse_metadata(field, value)?);
                     continue;
@@ -203,6 +221,15 @@ fn parse_role(text: &str) -> Result<Role, Problem> {
     if text.is_empty() { Err(refused("role", "must not be empty")) } else { Ok(Role::new(text)) }
 }
 
+fn parse_shown(text: &str) -> Result<Shown, Problem> {
+    Shown::parse(text)
+        .ok_or_else(|| refused(ACTIVITY_STATUS, "must be `active`, `pending`, `inactive` or `all`"))
+}
+
+fn parse_include(text: &str) -> Result<(), Problem> {
+    if text == MEMBERSHIP { Ok(()) } else { Err(refused("include", "must be `membership`")) }
+}
+
 fn parse_metadata(field: &str, value: &str) -> Result<(String, String), Problem> {
     if field.is_empty() {
         return Err(refused(METADATA, "must go on with the name of a field"));
@@ -233,7 +260,15 @@ mod tests {
 
     #[test]
     fn nothing_asked_is_the_whole_list() {
-        for raw in ["", "&", "x=1&x=2", "Limit=0", "limi%74s=0", "%FF=1", "role=&metadata.=&role=x"] {
+        for raw in [
+            "",
+            "&",
+            "x=1&x=2",
+            "Limit=0",
+            "limi%74s=0",
+            "%FF=1",
+            "role=&metadata.=&role=x&activityStatus=&include=",
+        ] {
             let params = taken(raw, List::Users);
             assert!(params.limit.is_none() && params.after.is_none() && params.ids.is_none(), "{raw}");
             assert!(params.filter().is_empty(), "{raw}");
@@ -307,12 +342,34 @@ mod tests {
     }
 
     #[test]
+    fn admins_ask_for_invitations_and_memberships() {
+        for (raw, shown) in [("", None), ("activityStatus=all", Some(Shown::All))] {
+            let params = taken(raw, List::Admin);
+            assert_eq!((params.shown, params.with_membership), (shown, false));
+        }
+        for word in ["active", "pending", "inactive", "all"] {
+            let params = taken(&format!("include=membership&activityStatus={word}"), List::Admin);
+            assert_eq!(params.shown.map(Shown::as_str), Some(word));
+            assert!(params.with_membership);
+        }
+        for raw in ["=", "=All", "=accepted", "=all,pending", "=all&activityStatus=all", "=%FF"] {
+            assert!(
+                refusal(&format!("activityStatus{raw}"), List::Admin).contains("`activityStatus`"),
+                "{raw}"
+            );
+        }
+        for raw in ["", "=", "=user", "=membership,membership", "=membership&include=membership"] {
+            assert!(refusal(&format!("include{raw}"), List::Admin).contains("`include`"), "{raw}");
+        }
+    }
+
+    #[test]
     fn the_next_page_asks_the_same_question() {
-        let raw = "x=1&role=admin&query=ada+l%26&metadata.a%3Eb=%22%0A&ids=user_b,%C3%A9,user_a&limit=7";
+        let raw = "x=1&include=membership&role=admin&activityStatus=all&query=ada+l%26&metadata.a%3Eb=%22%0A&ids=user_b,%C3%A9,user_a&limit=7";
         let next = Cursor::Email { key: "0a@b".to_owned(), user_id: "user_a".to_owned() };
         let link = taken(raw, List::Admin).link(List::Admin, &next).unwrap();
         let link = link.to_str().unwrap();
-        insta::assert_snapshot!(link, @r#"</api/admin/getUsersInOrg?ids=user_b%2Cuser_a&query=ada+l%26&role=org%3Aadmin&metadata.a%3Eb=%22%0A&limit=7&cursor=MWV1c2VyX2EKMGFAYg>; rel="next""#);
+        insta::assert_snapshot!(link, @r#"</api/admin/getUsersInOrg?ids=user_b%2Cuser_a&query=ada+l%26&role=org%3Aadmin&metadata.a%3Eb=%22%0A&activityStatus=all&include=membership&limit=7&cursor=MWV1c2VyX2EKMGFAYg>; rel="next""#);
         let followed = link.split_once('?').unwrap().1.split_once('>').unwrap().0;
         let again = taken(followed, List::Admin);
         assert_eq!(again.after, Some(next.clone()));

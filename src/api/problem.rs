@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
@@ -20,7 +21,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 const RETRY_AFTER_S: u32 = 5;
 
 /// The machine-readable kind of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the names say it, and CONTRACT has the table")]
 pub enum Code {
     ValidationError,
@@ -80,6 +82,27 @@ impl Code {
     }
 }
 
+/// The body of an error answer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// Always `about:blank`: the code says what it is.
+    #[schema(example = "about:blank")]
+    r#type: &'a str,
+    /// The status in words.
+    #[schema(example = "Bad Request")]
+    title: &'a str,
+    /// The status.
+    #[schema(example = 400, minimum = 400, maximum = 599)]
+    status: u16,
+    code: Code,
+    /// One sentence for people that names the mend.
+    detail: &'a str,
+    /// The name of the request, as the log has it; the same as `X-Request-Id`.
+    request_id: &'a str,
+}
+
 /// An error answer.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -132,22 +155,12 @@ impl Problem {
 
     /// The body.
     pub fn render(&self, request_id: &str) -> String {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Document<'a> {
-            r#type: &'a str,
-            title: &'a str,
-            status: u16,
-            code: &'a str,
-            detail: &'a str,
-            request_id: &'a str,
-        }
         let status = self.code.status();
         let document = Document {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
-            code: self.code.as_str(),
+            code: self.code,
             detail: self.code.fixed_detail().unwrap_or(&self.detail),
             request_id,
         };

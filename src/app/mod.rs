@@ -20,7 +20,7 @@ use crate::clerk::backend_api::BackendApi;
 use crate::clerk::jwks::KeySet;
 use crate::clerk::session_token::Verifier;
 use crate::config::{Config, Database, KeySource};
-use crate::ops::Ops;
+use crate::ops::{Console, Ops};
 use crate::reconcile::Reconciler;
 use crate::reconcile::hydrate::Hydrator;
 use crate::reconcile::read_through::ReadThrough;
@@ -52,7 +52,6 @@ impl App {
         let ops = Ops::start()?;
         let store = Store::open(&config.database).await.context("the database cannot be opened")?;
         let stop = CancellationToken::new();
-        let ops = ops.router(store.clone(), stop.clone()).await?;
         retention::start(store.clone(), config.journal_days, stop.clone());
         let gate = Gate::default();
         let backend_api = backend_api(&config)?;
@@ -69,6 +68,15 @@ impl App {
             }
             None => None,
         };
+        let console = Console {
+            store: store.clone(),
+            token: config.ops_token,
+            trigger: schedule.as_ref().map(Schedule::trigger),
+            gate: gate.clone(),
+            instance_id: config.instance_id.clone(),
+            address: config.ops_listen.ip(),
+        };
+        let ops = ops.router(console, stop.clone()).await?;
         let hydrator =
             backend_api.as_ref().map(|api| Hydrator::start(store.clone(), api.clone(), stop.clone()));
         let patience = Duration::from_millis(config.read_through_ms.into());
@@ -98,7 +106,7 @@ impl App {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let address = ops.local_addr().context("the operators' listener has no address")?;
-        info!(%address, "metrics are on the operators' listener");
+        info!(%address, "the console and metrics are on the operators' listener");
         let address = listener.local_addr().context("the listener has no address")?;
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         // One signal stops the listener and the passes.

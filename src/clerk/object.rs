@@ -8,9 +8,6 @@ use crate::domain::{
     OrganizationId, Role, User, UserId,
 };
 
-/// The role of a membership that names none: Clerk's default.
-const DEFAULT_ROLE: &str = "org:member";
-
 /// The three moments of an object's state, in Unix milliseconds. What is not said follows from what is, so
 /// that an incomplete object has one place in the order, whenever it arrives.
 #[expect(clippy::struct_field_names, reason = "units come last in every name")]
@@ -92,7 +89,7 @@ pub(super) fn membership(fields: &Fields<'_>, observed_at_ms: Option<i64>) -> Re
         id: fields.needed_id("id", MembershipId::parse)?,
         organization_id,
         user_id,
-        role: Role::new(fields.text("role")?.as_deref().unwrap_or(DEFAULT_ROLE)),
+        role: Role::new(fields.text("role")?.as_deref().unwrap_or(Role::UNNAMED)),
         public_metadata: fields.metadata("public_metadata")?,
         created_at_ms: moments.created_at_ms,
     };

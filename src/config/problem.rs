@@ -28,6 +28,11 @@ impl Problems {
     pub fn some(problems: Vec<Problem>) -> Option<Self> {
         if problems.is_empty() { None } else { Some(Self(problems)) }
     }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
 }
 
 impl std::error::Error for Problems {}

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fold::{email_key, fold, words};
 use super::id::{MembershipId, OrganizationId, UserId};
-use super::model::{Metadata, Role, User};
+use super::model::{Invitation, Metadata, Role, User};
 
 /// A user and its newest membership in the organization that was asked for.
 #[derive(Debug, Clone)]
@@ -138,9 +138,18 @@ impl Filter {
 
     /// Whether all of it holds.
     pub fn matches(&self, member: &Member) -> bool {
+        let User { first_name, last_name, username, email, public_metadata, .. } = &member.user;
+        let names = [first_name.as_deref(), last_name.as_deref(), username.as_deref()];
         self.role.as_ref().is_none_or(|role| *role == member.role)
-            && self.text.as_ref().is_none_or(|text| text.matches(&member.user))
-            && self.metadata_matches(&member.user.public_metadata)
+            && self.text.as_ref().is_none_or(|text| text.matches(names, email.as_deref()))
+            && self.metadata_matches(public_metadata)
+    }
+
+    /// Whether all of it holds of an invitation, which has an address and no names.
+    pub fn matches_invitation(&self, invitation: &Invitation) -> bool {
+        self.role.as_ref().is_none_or(|role| Some(role) == invitation.role.as_ref())
+            && self.text.as_ref().is_none_or(|text| text.matches([None; 3], invitation.email.as_deref()))
+            && self.metadata_matches(&invitation.public_metadata)
     }
 
     fn metadata_matches(&self, metadata: &Metadata) -> bool {
@@ -160,14 +169,13 @@ impl Filter {
 }
 
 impl TextFilter {
-    fn matches(&self, user: &User) -> bool {
-        let email = user.email.as_deref().unwrap_or_default();
+    fn matches(&self, names: [Option<&str>; 3], email: Option<&str>) -> bool {
+        let email = email.unwrap_or_default();
         if fold(email).starts_with(&self.whole) {
             return true;
         }
         let local_part = email.rsplit_once('@').map_or(email, |(local, _)| local);
-        let texts = [user.first_name.as_deref(), user.last_name.as_deref(), user.username.as_deref()];
-        let known: Vec<String> = texts.into_iter().flatten().chain([local_part]).flat_map(words).collect();
+        let known: Vec<String> = names.into_iter().flatten().chain([local_part]).flat_map(words).collect();
         self.words.iter().all(|word| known.iter().any(|candidate| candidate.starts_with(word.as_str())))
     }
 }

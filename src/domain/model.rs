@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::id::{InvitationId, MembershipId, OrganizationId, UserId};
 
@@ -51,6 +52,9 @@ impl fmt::Debug for Metadata {
 pub struct Role(String);
 
 impl Role {
+    /// The role of a membership, and of an invitation, that names none: Clerk's default.
+    pub const UNNAMED: &str = "org:member";
+
     /// Takes a role with or without the prefix `org:`.
     pub fn new(text: &str) -> Self {
         if text.starts_with("org:") { Self(text.to_owned()) } else { Self(format!("org:{text}")) }
@@ -123,7 +127,7 @@ pub struct Membership {
 }
 
 /// Where an invitation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InvitationStatus {
     /// Sent, not answered. Past `expires_at` it counts as expired.
@@ -178,6 +182,18 @@ pub struct Invitation {
     pub expires_at_ms: Option<i64>,
 }
 
+impl Invitation {
+    /// Where it stands at this moment. Clerk sends no event when an invitation lapses.
+    pub fn status_at(&self, now_ms: i64) -> InvitationStatus {
+        match self.status {
+            InvitationStatus::Pending if self.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms) => {
+                InvitationStatus::Expired
+            }
+            status => status,
+        }
+    }
+}
+
 impl fmt::Debug for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invitation")
@@ -195,6 +211,31 @@ mod tests {
     fn a_role_has_its_prefix() {
         assert_eq!(Role::new("admin"), Role::new("org:admin"));
         assert_eq!(Role::new("basic_member").as_str(), "org:basic_member");
+    }
+
+    #[test]
+    fn an_open_invitation_lapses_at_its_moment() {
+        let mut invitation = Invitation {
+            id: InvitationId::parse("orginv_1").unwrap(),
+            organization_id: None,
+            user_id: None,
+            email: None,
+            role: None,
+            status: InvitationStatus::Pending,
+            public_metadata: Metadata::default(),
+            created_at_ms: 0,
+            expires_at_ms: Some(5),
+        };
+        assert_eq!(invitation.status_at(4), InvitationStatus::Pending);
+        assert_eq!(invitation.status_at(5), InvitationStatus::Expired);
+        // An answer stands, however late it is.
+        for status in [InvitationStatus::Accepted, InvitationStatus::Revoked, InvitationStatus::Expired] {
+            invitation.status = status;
+            assert_eq!(invitation.status_at(9), status);
+        }
+        invitation.status = InvitationStatus::Pending;
+        invitation.expires_at_ms = None;
+        assert_eq!(invitation.status_at(i64::MAX), InvitationStatus::Pending);
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What became of an event.
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 /// What became of an event that was accepted. The names are those of the webhook's answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The read model changed.
     Applied,

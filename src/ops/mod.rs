@@ -1,10 +1,13 @@
-//! The operators' listener: what the program says about itself.
+//! The operators' listener: what the program says about itself, to scrapers and to people.
 //!
 //! It is a listener of its own, on loopback unless told otherwise, so that no route of it is ever in reach of
-//! those who may ask the public one. What it shows has no ids, no addresses and no tokens.
+//! those who may ask the public one. What it shows has no names, no addresses and no tokens.
 
+mod actions;
+mod console;
 mod gauges;
 mod metrics;
+mod stream;
 
 use std::time::Duration;
 
@@ -21,7 +24,8 @@ use self::gauges::Gauges;
 use crate::api::edge::{self, Listener};
 use crate::api::only;
 use crate::api::problem::{Code, Problem};
-use crate::store::Store;
+
+pub use console::Console;
 
 /// Version 0.0.4 of the text format is what every scraper reads.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,9 +44,10 @@ impl Ops {
         Ok(Self { handle: metrics::install().context("the metrics cannot be set up")? })
     }
 
-    /// The routes of the listener. The counts are kept in order until `stop`.
-    pub async fn router(self, store: Store, stop: CancellationToken) -> anyhow::Result<Router> {
-        let gauges = Gauges::begin(store).await?;
+    /// The routes of the listener. The counts are kept in order, and consoles watch, until `stop`.
+    pub async fn router(self, console: Console, stop: CancellationToken) -> anyhow::Result<Router> {
+        let gauges = Gauges::begin(console.store.clone()).await?;
+        let pages = console::routes(console, stop.clone())?;
         let handle = self.handle.clone();
         tokio::spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
@@ -51,8 +56,10 @@ impl Ops {
         });
         let routes = Router::new()
             .route("/metrics", only("GET, HEAD", get(show_metrics)))
-            .fallback(async || Problem::new(Code::NotFound, "There is no such route; try /metrics."));
-        Ok(edge::around(Listener::Operators, routes).with_state((self.handle, gauges)))
+            .with_state((self.handle, gauges))
+            .merge(pages)
+            .fallback(async || Problem::new(Code::NotFound, "There is no such route; try / or /metrics."));
+        Ok(edge::around(Listener::Operators, routes))
     }
 }
 

@@ -9,6 +9,7 @@
 //! switched off: all of that means "unknown".
 
 mod gone;
+mod history;
 pub mod hydrate;
 mod pass;
 mod progress;
@@ -20,6 +21,7 @@ mod run;
 pub mod schedule;
 mod walk;
 
+pub use history::{PastPass, history};
 pub use pass::WalkError;
 pub use progress::last_success_ms;
 pub use report::{Drift, Entities, Kind, PassOutcome, Report};

@@ -41,8 +41,20 @@ impl Gate {
     }
 }
 
+/// Asks for a pass out of turn.
+#[derive(Debug, Clone)]
+pub struct Trigger(mpsc::Sender<Ask>);
+
+impl Trigger {
+    /// The pass begins when the one under way has ended. False when another one waits already.
+    pub fn ask(&self, kind: Kind, allow_deletes: bool) -> bool {
+        self.0.try_send(Ask { kind, dry_run: false, allow_deletes }).is_ok()
+    }
+}
+
 /// The schedules, running.
 pub struct Schedule {
+    trigger: Trigger,
     scheduler: JobScheduler,
     runner: JoinHandle<()>,
 }
@@ -80,9 +92,15 @@ impl Schedule {
         }
         scheduler.start().await.context("the scheduler cannot start")?;
         let (store, incremental, full) = (store.clone(), incremental_rings, full_rings);
-        let runner = Runner { reconciler, store, gate, stop, incremental, full };
+        let (trigger, asked) = mpsc::channel(1);
+        let runner = Runner { reconciler, store, gate, stop, asked, incremental, full };
         let runner = tokio::spawn(runner.run());
-        Ok(Self { scheduler, runner })
+        Ok(Self { trigger: Trigger(trigger), scheduler, runner })
+    }
+
+    /// For whoever wants a pass out of turn.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger.clone()
     }
 
     /// Waits for the pass under way to finish its page. The signal to stop has been given.
@@ -116,6 +134,7 @@ struct Runner {
     store: Store,
     gate: Gate,
     stop: CancellationToken,
+    asked: mpsc::Receiver<Ask>,
     incremental: mpsc::Receiver<()>,
     full: mpsc::Receiver<()>,
 }
@@ -129,6 +148,10 @@ impl Runner {
             let kind = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
+                Some(ask) = self.asked.recv() => {
+                    self.pass(ask).await;
+                    continue;
+                }
                 Some(()) = self.full.recv() => Kind::Full,
                 Some(()) = self.incremental.recv() => Kind::Incremental,
                 else => return,
@@ -137,7 +160,7 @@ impl Runner {
             if self.stop.run_until_cancelled(tokio::time::sleep(later)).await.is_none() {
                 return;
             }
-            self.pass(kind).await;
+            self.pass(scheduled(kind)).await;
         }
     }
 
@@ -151,7 +174,7 @@ impl Runner {
                     self.gate.set(false);
                     return Some(());
                 }
-                Ok(true) => match self.pass(Kind::Full).await {
+                Ok(true) => match self.pass(scheduled(Kind::Full)).await {
                     Ran::ToItsEnd => continue,
                     // Whoever runs one may be done at any moment.
                     Ran::Elsewhere => retry = RETRY.0,
@@ -173,8 +196,8 @@ impl Runner {
     }
 
     /// Runs a pass.
-    async fn pass(&self, kind: Kind) -> Ran {
-        let ask = Ask { kind, dry_run: false, allow_deletes: false };
+    async fn pass(&self, ask: Ask) -> Ran {
+        let kind = ask.kind;
         let said = std::sync::Mutex::new(tokio::time::Instant::now());
         let say = |glance: Glance| {
             let mut said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -208,6 +231,10 @@ impl Runner {
             }
         }
     }
+}
+
+fn scheduled(kind: Kind) -> Ask {
+    Ask { kind, dry_run: false, allow_deletes: false }
 }
 
 /// What became of a pass.

@@ -16,7 +16,7 @@ use super::journal::{self, Delivery, Entry};
 use super::parents::{self, Keys, Parent};
 use super::project::{self, Place};
 use super::states;
-use super::versions::{self, Touched};
+use super::versions::{self, Bumped, Touched};
 use crate::domain::difference::difference;
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::{
@@ -82,6 +82,8 @@ pub struct Applied {
 pub(super) struct Written {
     /// For each piece of work the outcome of a delivery, or what became of each change of a pass.
     pub(super) outcomes: Vec<Vec<Applied>>,
+    /// The version of these, when there are any.
+    pub(super) version: Option<i64>,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
     /// Organizations of which an answer may be another one now.
@@ -129,11 +131,9 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
     let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
-    let erased = model.erased_users();
-    journal::erase(db, &erased).await?;
-    let erased = !erased.is_empty();
-    let touched = versions::bump(db, touched).await?;
-    Ok(Written { outcomes, erased, touched, last_applied_ms })
+    let erased = journal::erase(db, &model.erased_users()).await?;
+    let Bumped { touched, version } = versions::bump(db, touched).await?;
+    Ok(Written { outcomes, touched, version, erased, last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {

@@ -154,15 +154,6 @@ impl Connection {
         Ok(())
     }
 
-    /// How PostgreSQL names it in what it sends; 0 for a file.
-    pub(super) async fn backend(&mut self) -> Result<u32, StoreError> {
-        if !self.is_postgres() {
-            return Ok(0);
-        }
-        let id: i32 = self.fetch_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?;
-        Ok(u32::try_from(id).unwrap_or(0))
-    }
-
     /// Whether it leads to PostgreSQL.
     pub(super) fn is_postgres(&self) -> bool {
         matches!(self.kind, Kind::Postgres(_))

@@ -32,9 +32,6 @@ pub enum StoreError {
     /// The database did not answer. What was asked of it may have been done.
     #[error("the database did not answer in time")]
     Silent,
-    /// What other instances announced did not come in.
-    #[error("an announcement of another instance was lost")]
-    Missed,
     /// The server cannot be had.
     #[error("PostgreSQL cannot be used; check DATABASE_URL, and that the server runs and lets this user in")]
     Unreachable(#[source] Arc<sqlx::Error>),

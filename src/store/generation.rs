@@ -52,10 +52,8 @@ impl Generations {
         !self.in_doubt.swap(true, Ordering::SeqCst)
     }
 
-    /// Others are heard from now on; what they wrote before may be anything.
-    pub(super) fn trust(&self, as_of_ms: Option<i64>) {
-        self.touch_all();
-        self.advance(as_of_ms);
+    /// Others are heard; what they wrote meanwhile is known.
+    pub(super) fn trust(&self) {
         self.in_doubt.store(false, Ordering::SeqCst);
     }
 
@@ -120,7 +118,7 @@ mod tests {
         assert!(generations.doubt() && !generations.doubt());
         let kept = generations.of(&id);
         assert!(generations.of(&id) > kept);
-        generations.trust(None);
+        generations.trust();
         assert!(generations.of(&id) > kept);
         assert_eq!(generations.of(&id), generations.of(&id));
     }

@@ -128,13 +128,13 @@ static ERASE_MEMBERSHIPS: Statement<1> = Statement::new(
 );
 
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
-/// and of the invitations that they accepted.
-pub(super) async fn erase(db: &mut Connection, users: &BTreeSet<&UserId>) -> Result<(), StoreError> {
+/// and of the invitations that they accepted. Answers whether there are any.
+pub(super) async fn erase(db: &mut Connection, users: &BTreeSet<&UserId>) -> Result<bool, StoreError> {
     let rows = ids(users.iter().map(|id| id.as_str()));
     for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
         statement.execute(&mut *db, &rows).await?;
     }
-    Ok(())
+    Ok(!users.is_empty())
 }
 
 /// The later of the last applied event's time and the start of the last completed pass.

@@ -105,19 +105,29 @@ pub(super) async fn each(
     }
     // More than one statement: from the beginning, in one transaction, which makes them one moment.
     db.begin_reading().await?;
-    let mut after = first;
+    let next = walk(&mut db, query, visit).await?;
+    db.commit().await?;
+    Ok(next)
+}
+
+/// The same on one connection, in as many statements as it takes.
+pub(super) async fn walk(
+    db: &mut Connection,
+    query: &MemberQuery,
+    mut visit: impl FnMut(Member) + Send,
+) -> Result<Option<Cursor>, StoreError> {
+    let mut page = Walk { query, shown: 0, last: None };
+    let mut after = query.after.clone().unwrap_or_else(|| start(query.order));
     loop {
-        let chunk = fetch(&mut db, query, &after).await?;
+        let chunk = fetch(&mut *db, query, &after).await?;
         if let Some(last) = chunk.members.last() {
             after = last.cursor(query.order);
         }
         let is_full = page.show(chunk.members, &mut visit);
         if is_full || chunk.is_last {
-            break;
+            return Ok(page.next());
         }
     }
-    db.commit().await?;
-    Ok(page.next())
 }
 
 /// How far a walk along a list has come.

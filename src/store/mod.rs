@@ -3,13 +3,16 @@
 //! `apply` is that door. Deliveries and reconciliation both end there, so the order of changes is decided
 //! once (`domain::merge`). Reads go to a pool of their own and never wait for a write.
 
-mod announce;
 mod apply;
+pub mod backup;
 mod connection;
 mod error;
+mod events;
 mod generation;
+mod invitations;
 mod journal;
 mod known;
+mod listener;
 mod members;
 mod migrations;
 mod parents;
@@ -31,6 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use sqlx::Connection as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -38,12 +42,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
 use crate::domain::{
-    Change, Cursor, Entity, Known, Member, MemberQuery, OrganizationId, Outcome, Page, Standing, UserId,
+    Change, Cursor, Entity, EntryPage, Known, Member, MemberQuery, OrganizationId, Outcome, Page, Shown,
+    Standing, UserId,
 };
 pub use apply::Applied;
 use apply::Work;
 use connection::Pool;
 pub use error::StoreError;
+pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
 use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
@@ -76,7 +82,7 @@ impl Store {
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        sqlite::prepare(path).await?;
+        sqlite::prepare(path).await?.close().await?;
         let closing = CancellationToken::new();
         let erased = scrub::start(path.to_owned(), closing.clone());
         let readers = sqlite::readers(path);
@@ -93,7 +99,7 @@ impl Store {
         // Until others are heard.
         generations.doubt();
         let writer = Writer::new(postgres::writer(&options), Arc::default(), Arc::clone(&generations));
-        announce::start(postgres::listener(&options), generations, writer.own(), closing.clone());
+        listener::start(postgres::listener(&options), writer.own(), generations, closing.clone());
         Ok(Self::start(postgres::readers(&options), postgres::bookkeeping(&options), writer, closing))
     }
 
@@ -172,6 +178,16 @@ impl Store {
         self.generations.of(organization)
     }
 
+    /// Members and invitations of one organization, by e-mail address, filtered and paged, as they stand at `now_ms`.
+    pub async fn entries(
+        &self,
+        query: &MemberQuery,
+        shown: Shown,
+        now_ms: i64,
+    ) -> Result<EntryPage, StoreError> {
+        invitations::list(&self.readers, query, shown, now_ms).await
+    }
+
     /// What is known of a caller in its organization.
     pub async fn standing(
         &self,
@@ -191,6 +207,7 @@ impl Store {
     /// versions decide.
     pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
         let mut forgotten = 0;
+        versions::forget(&self.bookkeeping).await?;
         loop {
             let some = journal::forget(&self.bookkeeping, before_ms, FORGOTTEN_AT_ONCE).await?;
             forgotten += some;

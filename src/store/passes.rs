@@ -1,5 +1,6 @@
 //! The passes of reconciliation: the lease that keeps them apart, where each stands, what each found.
 
+use super::Store;
 use super::connection::{Pool, Row};
 use super::error::StoreError;
 use super::rows::cell;
@@ -111,4 +112,23 @@ const WALKED: &str = "SELECT EXISTS (SELECT 1 FROM passes WHERE kind = 'full'
 /// Whether a full pass ever walked to its end.
 pub(super) async fn has_full_pass(readers: &Pool) -> Result<bool, StoreError> {
     Ok(readers.acquire().await?.fetch_one(WALKED, &[]).await?.try_get(0)?)
+}
+
+const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
+    ORDER BY started_at_ms DESC, id DESC LIMIT $1";
+const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
+
+impl Store {
+    /// The newest passes, with those that did not end.
+    pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
+        let rows = self.readers.acquire().await?.fetch(RECENT, &[cell(limit)]).await?;
+        rows.iter().map(pass).collect()
+    }
+
+    /// Whether somebody runs a pass now.
+    pub async fn is_pass_under_way(&self, now_ms: i64) -> Result<bool, StoreError> {
+        let mut db = self.readers.acquire().await?;
+        let leases: i64 = db.fetch_one(LEASED, &[cell(RECONCILE), cell(now_ms)]).await?.try_get(0)?;
+        Ok(leases > 0)
+    }
 }

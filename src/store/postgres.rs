@@ -18,7 +18,7 @@ use super::rows::PREPARED;
 const OLDEST: i32 = 14_00_00;
 
 /// How many requests may read at the same time. With the writer, the bookkeeper and the listener an instance takes
-/// eleven connections.
+/// twelve connections.
 const READERS: u32 = 8;
 
 /// How long a request waits for a connection.
@@ -120,9 +120,9 @@ pub(super) fn writer(options: &PgConnectOptions) -> Pool {
     Pool::Postgres(pool(1, options))
 }
 
-/// The connection of this instance's listener.
+/// The connections of this instance's listener.
 pub(super) fn listener(options: &PgConnectOptions) -> PgPool {
-    pool(1, options)
+    pool(2, options)
 }
 
 fn pool(connections: u32, options: &PgConnectOptions) -> PgPool {

@@ -65,15 +65,17 @@ impl From<bool> for Cell<'_> {
     }
 }
 
-/// A statement over rows of so many columns. `{rows}` in its text stands for them: `($1,$2),($3,$4)`.
+/// A statement over rows of so many columns. `{rows}` in its text stands for them: `(?,?),(?,?)`.
 pub(super) struct Statement<const COLUMNS: usize> {
     text: &'static str,
-    lots: [OnceLock<Arc<str>>; LOTS.len()],
+    sqlite: [OnceLock<Arc<str>>; LOTS.len()],
+    postgres: [OnceLock<Arc<str>>; LOTS.len()],
 }
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
-        Self { text, lots: [const { OnceLock::new() }; LOTS.len()] }
+        const UNWRITTEN: [OnceLock<Arc<str>>; LOTS.len()] = [const { OnceLock::new() }; LOTS.len()];
+        Self { text, sqlite: UNWRITTEN, postgres: UNWRITTEN }
     }
 
     /// Runs it over rows; nothing when there are none.
@@ -82,7 +84,7 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
         db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<(), StoreError> {
-        for (text, rows) in self.lots(rows) {
+        for (text, rows) in self.lots(db.is_postgres(), rows) {
             db.execute(text, rows.as_flattened()).await?;
         }
         Ok(())
@@ -95,7 +97,7 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<Vec<Row>, StoreError> {
         let mut answers = Vec::new();
-        for (text, rows) in self.lots(rows) {
+        for (text, rows) in self.lots(db.is_postgres(), rows) {
             answers.append(&mut db.fetch(text, rows.as_flattened()).await?);
         }
         Ok(answers)
@@ -104,24 +106,38 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     /// The text for each lot, and its rows.
     fn lots<'a, 'c>(
         &'static self,
+        is_postgres: bool,
         mut rows: &'a [[Cell<'c>; COLUMNS]],
     ) -> impl Iterator<Item = (AssertSqlSafe<Arc<str>>, &'a [[Cell<'c>; COLUMNS]])> {
+        let (texts, mark): (_, fn(usize) -> String) =
+            if is_postgres { (&self.postgres, numbered) } else { (&self.sqlite, unnamed) };
         std::iter::from_fn(move || {
-            let (lot, text) = LOTS.iter().zip(&self.lots).find(|(lot, _)| **lot <= rows.len())?;
+            let (lot, text) = LOTS.iter().zip(texts).find(|(lot, _)| **lot <= rows.len())?;
             let (now, later) = rows.split_at(*lot);
             rows = later;
-            let text = text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot)).into());
-            // Nothing but the names of parameters was put into a text that is a constant.
+            let text =
+                text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot, mark)).into());
+            // Nothing but marks for parameters was put into a text that is a constant.
             Some((AssertSqlSafe(Arc::clone(text)), now))
         })
     }
 }
 
-/// `($1,$2),($3,$4)`
-fn placeholders(columns: usize, rows: usize) -> String {
+/// SQLite looks for the name of a parameter by going through all of them, so they have none.
+fn unnamed(_: usize) -> String {
+    "?".to_owned()
+}
+
+/// `$1`
+fn numbered(parameter: usize) -> String {
+    format!("${parameter}")
+}
+
+/// `(?,?),(?,?)`
+fn placeholders(columns: usize, rows: usize, mark: fn(usize) -> String) -> String {
     let row = |row: usize| {
-        let names: Vec<_> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
-        format!("({})", names.join(","))
+        let marks: Vec<_> = (1..=columns).map(|column| mark(row * columns + column)).collect();
+        format!("({})", marks.join(","))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(",")
 }

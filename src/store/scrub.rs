@@ -44,6 +44,17 @@ async fn run(path: PathBuf, erased: Arc<Notify>) {
     }
 }
 
+/// The same for a process that is about to end. False when readers were in the way at every try.
+pub(super) async fn cut_patiently(path: &std::path::Path, tries: u32) -> Result<bool, sqlx::Error> {
+    for _ in 0..tries {
+        if truncate_log(path).await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(PATIENCE).await;
+    }
+    Ok(false)
+}
+
 /// False when readers were in the way.
 async fn truncate_log(path: &std::path::Path) -> Result<bool, sqlx::Error> {
     let mut connection = sqlite::connect_patiently(path, PATIENCE).await?;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::connection::Pool;
 use super::error::StoreError;
@@ -37,14 +37,15 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Makes the file if need be, readable for its owner alone, and brings its schema up to date.
-pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
+/// Makes the file if need be, readable for its owner alone, and brings its schema up to date. Answers the
+/// connection that did it.
+pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError> {
     let open_error =
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = connect(path).await.map_err(open_error)?;
     migrations::sqlite().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
-    connection.close().await.map_err(open_error)
+    Ok(connection)
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use super::announce;
-use super::connection::Connection;
+use super::connection::{Connection, Pool};
 use super::error::StoreError;
+use super::listener;
 use super::project::Place;
 use super::rows::{Statement, cell};
+use super::states::organization_id;
 use crate::domain::OrganizationId;
 
 const NEXT: &str = "INSERT INTO sequences (name, value) VALUES ('version', 1)
@@ -40,15 +41,18 @@ pub(super) struct Touched {
     pub(super) organizations: BTreeSet<OrganizationId>,
 }
 
-/// Gives every organization that was touched its new version, tells the other instances, and answers with the
-/// organizations.
-pub(super) async fn bump(
-    db: &mut Connection,
-    touched: Touched,
-) -> Result<BTreeSet<OrganizationId>, StoreError> {
+/// The organizations that a batch touched, and their version.
+#[derive(Default)]
+pub(super) struct Bumped {
+    pub(super) touched: BTreeSet<OrganizationId>,
+    pub(super) version: Option<i64>,
+}
+
+/// Gives every organization that was touched its new version.
+pub(super) async fn bump(db: &mut Connection, touched: Touched) -> Result<Bumped, StoreError> {
     let Touched { places, unlisted, organizations } = touched;
     if places.is_empty() && organizations.is_empty() {
-        return Ok(organizations);
+        return Ok(Bumped::default());
     }
     let version: i64 = db.fetch_one(NEXT, &[]).await?.try_get(0)?;
     let rows: Vec<_> = (places.iter())
@@ -61,8 +65,46 @@ pub(super) async fn bump(
     LOG_MEMBERS.execute(db, &rows).await?;
     let rows: Vec<_> = organizations.iter().map(|id| [cell(version), cell(id.as_str())]).collect();
     LOG_ORGANIZATIONS.execute(db, &rows).await?;
-    let mut all = organizations;
-    all.extend(places.into_iter().map(|(organization, _)| organization));
-    announce::touched(db, version, &all).await?;
-    Ok(all)
+    listener::ring(db).await?;
+    let mut touched = organizations;
+    touched.extend(places.into_iter().map(|(organization, _)| organization));
+    Ok(Bumped { touched, version: Some(version) })
+}
+
+/// How many changes are kept for those who come back: a feed that is resumed, another process.
+const KEPT: i64 = 100_000;
+
+const FORGET: &str = "DELETE FROM changes WHERE version <= COALESCE(
+    (SELECT c.version FROM changes c ORDER BY c.version DESC LIMIT 1 OFFSET $1), -1)";
+
+/// Forgets the oldest changes.
+pub(super) async fn forget(db: &Pool) -> Result<(), StoreError> {
+    db.acquire().await?.execute(FORGET, &[cell(KEPT)]).await.map(drop)
+}
+
+const NEWEST: &str = "SELECT COALESCE(MAX(value), 0) FROM sequences WHERE name = 'version'";
+
+/// The newest version.
+pub(super) async fn newest(db: &mut Connection) -> Result<i64, StoreError> {
+    Ok(db.fetch_one(NEWEST, &[]).await?.try_get(0)?)
+}
+
+const SINCE: &str = "SELECT DISTINCT c.version, c.organization_id FROM changes c WHERE c.version > $1";
+const OLDEST: &str = "SELECT MIN(c.version) FROM changes c";
+
+/// Each version after `version`, with the organizations that it touched; `None` when the oldest of them are
+/// forgotten.
+pub(super) async fn since(
+    db: &mut Connection,
+    version: i64,
+) -> Result<Option<Vec<(i64, OrganizationId)>>, StoreError> {
+    let oldest: Option<i64> = db.fetch_one(OLDEST, &[]).await?.try_get(0)?;
+    if oldest.is_none_or(|oldest| oldest > version + 1) && newest(db).await? > version {
+        return Ok(None);
+    }
+    let rows = db.fetch(SINCE, &[cell(version)]).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, organization_id(row, "organization_id")?)))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }

@@ -5,20 +5,18 @@
 //! before memory grows.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::announce::Own;
 use super::apply::{self, Applied, Work, Written};
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::generation::Generations;
 use super::journal;
-use super::watch::{self, Watch};
+use super::watch::{self, Own, Seen, Watch};
 
 /// How many deliveries may wait.
 const QUEUE: usize = 4_096;
@@ -47,7 +45,6 @@ pub(super) struct Writer {
     watch: Watch,
     /// Whether the last look at others worked.
     watches: bool,
-    /// That connection, to a server.
     own: Own,
     /// Hears of every erasure.
     erased: Arc<Notify>,
@@ -58,12 +55,14 @@ pub(super) struct Writer {
 impl Writer {
     /// On a pool of one connection.
     pub(super) fn new(pool: Pool, erased: Arc<Notify>, generations: Arc<Generations>) -> Self {
-        let watch = Watch::default();
-        Self { pool, connection: None, watch, watches: true, own: Own::default(), erased, generations }
+        let own = Own::default();
+        let watch = Watch::new(own.clone());
+        Self { pool, connection: None, watch, watches: true, own, erased, generations }
     }
 
+    /// What it writes.
     pub(super) fn own(&self) -> Own {
-        Arc::clone(&self.own)
+        self.own.clone()
     }
 
     pub(super) fn generations(&self) -> Arc<Generations> {
@@ -136,8 +135,7 @@ impl Writer {
                 Err(error) => {
                     // Whatever broke the connection, the next try starts from a new one.
                     self.connection = None;
-                    // A commit that failed may have happened nevertheless, or happens yet.
-                    self.own.store(0, Ordering::SeqCst);
+                    // A commit that failed may have happened nevertheless.
                     self.generations.touch_all();
                     let waiting = work.len();
                     if tried == TRIES || !error.passes() {
@@ -166,10 +164,15 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
+        let own = self.own.clone();
         let connection = self.connect().await?;
         connection.begin_writing().await?;
         let written = apply::batch(connection, work).await?;
-        connection.commit().await?;
+        own.writes(written.version);
+        if let Err(error) = connection.commit().await {
+            own.failed(written.version);
+            return Err(error);
+        }
         Ok(written)
     }
 
@@ -177,10 +180,8 @@ impl Writer {
         Ok(match &mut self.connection {
             Some(open) => open,
             none => {
-                let mut connection = self.pool.acquire().await?;
-                self.watch = Watch::default();
-                self.own.store(connection.backend().await?, Ordering::SeqCst);
-                none.insert(connection)
+                self.watch = Watch::new(self.own.clone());
+                none.insert(self.pool.acquire().await?)
             }
         })
     }
@@ -201,13 +202,13 @@ impl Writer {
 
     async fn look_at_others(&mut self) -> Result<(), StoreError> {
         self.connect().await?;
-        if let Some(connection) = &mut self.connection
-            && self.watch.has_moved(connection).await?
-        {
-            let as_of_ms = journal::as_of_ms(connection).await?;
-            self.generations.touch_all();
-            self.generations.advance(as_of_ms);
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        match self.watch.look(connection).await? {
+            Seen::Nothing => return Ok(()),
+            Seen::Organizations(organizations) => self.generations.touch(&organizations),
+            Seen::Anything => self.generations.touch_all(),
         }
+        self.generations.advance(journal::as_of_ms(connection).await?);
         Ok(())
     }
 }

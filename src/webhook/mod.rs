@@ -4,9 +4,11 @@
 //! the event is durable, or when it is none of ours, and never else.
 
 mod receive;
+mod retry;
 mod tally;
 mod verify;
 
 pub use receive::{ReceiveError, Receiver};
+pub use retry::{Retried, retry};
 pub use tally::count_rejected;
 pub use verify::Refused;

@@ -81,7 +81,7 @@ impl Receiver {
                     Change::Membership(membership) => Some(membership.content.user_id.clone()),
                     _ => None,
                 };
-                let delivery = delivery(message_id.clone(), event.subject);
+                let delivery = delivery(message_id.clone(), event.subject, clock::now_ms());
                 let outcome = self.store.deliver(delivery, vec![event.change]).await?;
                 if let (Some(hydrator), Some(user_id)) = (&self.hydrator, member) {
                     hydrator.note(user_id);
@@ -106,7 +106,7 @@ impl Receiver {
                 tracing::warn!(message_id, event_type, "a delivery cannot be used");
                 if let Some(subject) = unusable.subject {
                     tally.is_of(subject.event_type);
-                    let letter = delivery(message_id, *subject);
+                    let letter = delivery(message_id, *subject, clock::now_ms());
                     if let Some(outcome) = self.store.bury(letter, unusable.reason.to_string()).await? {
                         return Ok(outcome);
                     }
@@ -117,14 +117,14 @@ impl Receiver {
     }
 }
 
-fn delivery(message_id: String, subject: Subject) -> Delivery {
+pub(super) fn delivery(message_id: String, subject: Subject, received_at_ms: i64) -> Delivery {
     Delivery {
         message_id,
         event_type: subject.event_type,
         object_id: subject.object_id,
         user_id: subject.user_id,
         occurred_at_ms: subject.occurred_at_ms,
-        received_at_ms: clock::now_ms(),
+        received_at_ms,
         payload: subject.payload,
     }
 }

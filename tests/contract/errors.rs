@@ -55,6 +55,9 @@ async fn a_wrong_question() {
         "role=a&role=b",
         "metadata.=x",
         "metadata.a=%FF",
+        "activityStatus=",
+        "activityStatus=x",
+        "include=x",
     ] {
         let answer = ada(&site, &format!("{ADMIN}?{query}")).await;
         assert_eq!(answer.problem(), "400 VALIDATION_ERROR", "{query}");

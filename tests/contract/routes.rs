@@ -3,17 +3,20 @@ use reqwest::Method;
 use crate::reading::site::Site;
 
 /// Every route, the methods that it answers, and what somebody without a token or a signature gets there.
-const ROUTES: [(&str, &str, u16); 6] = [
+const ROUTES: [(&str, &str, u16); 9] = [
     ("/webhooks/clerk", "POST", 401),
     ("/api/v1/entities/users", "GET, HEAD", 401),
     ("/api/v1/entities/users/user_ada", "GET, HEAD", 401),
     ("/api/admin/getUsersInOrg", "GET, HEAD", 401),
     ("/healthz", "GET, HEAD", 200),
     ("/readyz", "GET, HEAD", 200),
+    ("/openapi.json", "GET, HEAD", 200),
+    ("/docs", "GET, HEAD", 200),
+    ("/docs/start.js", "GET, HEAD", 200),
 ];
 
 /// What is no route, close to one or not.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 11] = [
     "/",
     "/api",
     "/API/v1/entities/users",
@@ -22,6 +25,8 @@ const ELSEWHERE: [&str; 9] = [
     "/api/admin/getusersinorg",
     "/webhooks/clerk/",
     "//healthz",
+    "/docs/",
+    "/docs/a/b",
     "/metrics",
 ];
 
@@ -56,6 +61,25 @@ async fn every_route_and_method_without_a_token() {
             }
         }
     }
+}
+
+/// The description tells of every route, and of no other; of the page's parts it says nothing.
+#[test]
+fn the_document_tells_of_every_route() {
+    let document: serde_json::Value = serde_json::from_str(roster::api::openapi::json()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let mut told: Vec<_> = paths
+        .iter()
+        .map(|(path, item)| {
+            let methods: Vec<_> = item.as_object().unwrap().keys().map(String::as_str).collect();
+            (path.replace("{userId}", "user_ada"), if methods == ["get"] { "GET, HEAD" } else { "POST" })
+        })
+        .collect();
+    let routes = ROUTES.into_iter().filter(|(path, ..)| !path.starts_with("/docs/"));
+    let mut routes: Vec<_> = routes.map(|(path, allow, _)| (path.to_owned(), allow)).collect();
+    told.sort();
+    routes.sort();
+    assert_eq!(told, routes);
 }
 
 /// A route that is made and not asked above would be a hole in this test.

@@ -23,7 +23,7 @@ async fn metrics_are_on_the_operators_listener_alone() {
     let posted = watched.ask("POST", &metrics).await;
     assert_eq!(posted.problem(), "405 METHOD_NOT_ALLOWED");
     assert_eq!(posted.header("allow"), Some("GET, HEAD"));
-    for elsewhere in ["/", "/healthz", "/api/v1/entities/users", "/webhooks/clerk"] {
+    for elsewhere in ["/healthz", "/console", "/api/v1/entities/users", "/webhooks/clerk"] {
         let answer = watched.ask("GET", &format!("{}{elsewhere}", watched.ops)).await;
         assert_eq!(answer.problem(), "404 NOT_FOUND", "{elsewhere}");
     }
@@ -56,8 +56,8 @@ async fn the_demo_takes_another_address_when_the_usual_one_is_taken() {
     let _taken = TcpListener::bind("127.0.0.1:9090");
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::start(folder.path(), &["dev"], &[("ROSTER_LISTEN", "127.0.0.1:0")]);
-    let line = program.wait_for("Metrics are on ").to_owned();
-    let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap().trim_end_matches('.');
+    let line = program.wait_for("metrics are on ").to_owned();
+    let url = line.split(' ').find(|word| word.contains("/metrics")).unwrap().trim_end_matches('.');
     assert!(!url.contains(":9090/"), "{line}");
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let text = Answer::of(client.get(url)).await.text();

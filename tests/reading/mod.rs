@@ -4,5 +4,6 @@
 
 mod fresh;
 mod http;
+mod invitations;
 mod pages;
 pub mod site;

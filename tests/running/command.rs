@@ -93,3 +93,19 @@ fn health_asks_the_service_that_is_configured() {
     answers.join().unwrap();
     assert_eq!(roster(&["health"], &environment).status.code(), Some(1), "nobody listens any more");
 }
+
+/// `script` gives the command a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    let doctor = format!("{} doctor", env!("CARGO_BIN_EXE_roster"));
+    let on_a_terminal = |no_color: &str| {
+        let mut command = Command::new("script");
+        command.args(["-qec", &doctor, "/dev/null"]).env("NO_COLOR", no_color).current_dir(folder());
+        command.stdin(std::process::Stdio::null());
+        text(&command.output().expect("Debian has `script` in bsdutils").stdout)
+    };
+    assert!(on_a_terminal("").contains("\u{1b}[33mwarn\u{1b}[0m"), "{:?}", on_a_terminal(""));
+    assert!(!on_a_terminal("1").contains('\u{1b}'));
+    assert!(!text(&roster(&["doctor"], &[]).stdout).contains('\u{1b}'));
+}

@@ -79,6 +79,11 @@ impl Key {
         Some(Self { kid: Some(text("kid")?.to_owned()), alg, public: decoding_key(text("n")?, text("e")?)? })
     }
 
+    /// Its `kid`.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     /// Whether this is the key that a token names.
     pub(super) fn is_named(&self, kid: &str) -> bool {
         self.kid.as_deref() == Some(kid)

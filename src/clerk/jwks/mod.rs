@@ -79,6 +79,16 @@ impl KeySet {
         }
     }
 
+    /// Asks for the set once, and tells the ids of its usable keys, or why there are none. For whoever looks
+    /// for what is wrong; a key of the configuration has no id.
+    pub async fn probe(source: KeySource) -> anyhow::Result<Vec<String>> {
+        let KeySource::Jwks { url, bearer } = source else {
+            return Self::new(source).map(|_| Vec::new());
+        };
+        let keys = Fetcher::new(&url, bearer)?.fetch().await?;
+        Ok(keys.iter().filter_map(Key::id).map(str::to_owned).collect())
+    }
+
     /// Checks a signature, and nothing else. Answers with which keys.
     pub(super) async fn verify(&self, signed: &Signed<'_>, now_ms: i64) -> Result<Revision, TokenError> {
         match &self.source {

@@ -1,12 +1,12 @@
 //! What `roster dev` prints: who is there, and lines to copy.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use serde_json::Value;
 
 use super::ORIGIN;
 use super::folder::Folder;
+use crate::cli::paint::{Paint, paint};
 use crate::replay::send::Tally;
 use crate::sim::Instance;
 use crate::sim::backend_api::SECRET_KEY;
@@ -76,7 +76,7 @@ pub(super) fn text(
         "\nWebhooks go to {service}/webhooks/clerk, signed with the secret in {}.",
         secret.display()
     )?;
-    writeln!(out, "Metrics are on {ops}/metrics.")?;
+    writeln!(out, "The console is on {ops}/, metrics are on {ops}/metrics.")?;
     if *lost > 0 {
         writeln!(
             out,
@@ -150,13 +150,7 @@ fn token(
 }
 
 fn bold(text: &str) -> String {
-    // https://no-color.org: set and not empty.
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if std::io::stdout().is_terminal() && !plain {
-        format!("\u{1b}[1m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
-    }
+    paint(Paint::Bold, text)
 }
 
 #[cfg(test)]

@@ -1,0 +1,125 @@
+//! A consistent copy of the database, taken while a service writes to it; and a look at it that changes nothing.
+//!
+//! Neither brings the schema up to date: a newer program must be able to make a backup before it does.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::migrations;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Nothing is overwritten.
+    #[error("{path} is there already: choose another name, or move it away", path = .0.display())]
+    Exists(PathBuf),
+    /// The file system does not let us.
+    #[error("{path} cannot be written: its folder must exist, be writable and have room", path = .0.display())]
+    Write(PathBuf, #[source] io::Error),
+    /// The database does not let us.
+    #[error("the database cannot be read")]
+    Database(#[from] sqlx::Error),
+    /// The copy is not whole.
+    #[error("the copy was checked and is damaged ({0}): so is the database, or the disk of the copy")]
+    Damaged(String),
+}
+
+/// What a look at a database file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Whether a newer program has changed its schema.
+    pub is_newer: bool,
+    /// When its newest event came in, in Unix milliseconds.
+    pub last_arrival_ms: Option<i64>,
+}
+
+async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .disable_statement_logging()
+        .connect()
+        .await
+}
+
+/// Copies the database at `from` to the new file `to`, for the owner's eyes only. Answers how many bytes it has.
+pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(to.to_owned()),
+        _ => BackupError::Write(to.to_owned(), error),
+    };
+    let mut connection = open(from).await?;
+    // An empty file keeps the name for us; the copy takes its place when it is whole and on the disk.
+    create(to).map_err(failed)?;
+    let mut partial = to.to_owned().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let copied = async {
+        create(&partial).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => BackupError::Exists(partial.clone()),
+            _ => failed(error),
+        })?;
+        let filled = fill(&mut connection, &partial).await;
+        let bytes = filled.and_then(|()| put(&partial, to).map_err(failed));
+        if bytes.is_err() {
+            remove(&partial);
+        }
+        bytes
+    };
+    let copied = copied.await;
+    if copied.is_err() {
+        remove(to);
+    }
+    copied
+}
+
+async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
+    let name = partial
+        .to_str()
+        .ok_or_else(|| BackupError::Write(partial.to_owned(), io::Error::other("the name is not UTF-8")))?;
+    sqlx::query("VACUUM INTO $1").bind(name).execute(connection).await?;
+    let mut copy = open(partial).await?;
+    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut copy).await?;
+    copy.close().await?;
+    if verdict == "ok" { Ok(()) } else { Err(BackupError::Damaged(verdict)) }
+}
+
+fn put(partial: &Path, to: &Path) -> io::Result<u64> {
+    let file = File::open(partial)?;
+    file.sync_all()?;
+    let bytes = file.metadata()?.len();
+    fs::rename(partial, to)?;
+    #[cfg(unix)]
+    File::open(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+        .sync_all()?;
+    Ok(bytes)
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new();
+    file.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+    file.open(path).map(drop)
+}
+
+/// What cannot be removed was reported with the failure that came first.
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+/// Looks at a database file.
+pub async fn look(path: &Path) -> Result<Look, sqlx::Error> {
+    let mut connection = open(path).await?;
+    let schema: i64 =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
+    let is_newer = migrations::sqlite().iter().all(|known| known.version < schema);
+    let last_arrival_ms =
+        sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(Look { is_newer, last_arrival_ms })
+}
