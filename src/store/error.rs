@@ -41,6 +41,9 @@ pub enum StoreError {
     /// The server would sort, or refuse, what people are called.
     #[error("the PostgreSQL database has the encoding {0}: make one with ENCODING 'UTF8'")]
     Encoding(String),
+    /// A site was moved here by half.
+    #[error("a move into this database was not finished: run the same `roster migrate-store` again")]
+    HalfMoved,
     /// A stored value has a form that this program never writes.
     #[error("the database holds a `{0}` that Roster did not write")]
     Foreign(&'static str),

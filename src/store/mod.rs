@@ -24,6 +24,7 @@ mod scrub;
 mod sqlite;
 mod standing;
 mod states;
+pub mod transfer;
 mod versions;
 mod watch;
 mod writer;
@@ -54,6 +55,7 @@ use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
 pub use passes::StoredPass;
+use rows::cell;
 pub use standing::Unlisted;
 use writer::{Job, Writer};
 
@@ -75,9 +77,23 @@ pub struct Store {
 impl Store {
     /// Opens the database; makes it when it is not there, and brings its schema up to date.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        let store = Self::open_as(database, postgres::SERVICE).await?;
+        if transfer::is_under_way(&mut store.readers.acquire().await?).await? {
+            store.close().await;
+            return Err(StoreError::HalfMoved);
+        }
+        Ok(store)
+    }
+
+    /// Opens one out of which, or into which, a site is being moved.
+    pub async fn open_to_move(database: &Database) -> Result<Self, StoreError> {
+        Self::open_as(database, postgres::MOVE).await
+    }
+
+    async fn open_as(database: &Database, name: &str) -> Result<Self, StoreError> {
         match database {
             Database::Sqlite(path) => Self::open_file(path).await,
-            Database::Postgres(url) => Self::open_server(url).await,
+            Database::Postgres(url) => Self::open_server(url, name).await,
         }
     }
 
@@ -91,8 +107,8 @@ impl Store {
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
 
-    async fn open_server(url: &SecretString) -> Result<Self, StoreError> {
-        let options = postgres::options(url)?;
+    async fn open_server(url: &SecretString, name: &str) -> Result<Self, StoreError> {
+        let options = postgres::options(url, name)?;
         postgres::prepare(&options).await?;
         let closing = CancellationToken::new();
         let generations = Arc::new(Generations::new(None));
@@ -318,6 +334,16 @@ impl Store {
         }
         self.readers.acquire().await?.execute("SELECT 1 FROM progress LIMIT 1", &[]).await?;
         Ok(())
+    }
+
+    /// Whether services or commands use the same PostgreSQL database. Who serves a file is known by its lock.
+    pub async fn is_in_use(&self) -> Result<bool, StoreError> {
+        let mut db = self.readers.acquire().await?;
+        if !db.is_postgres() {
+            return Ok(false);
+        }
+        let others: i64 = db.fetch_one(postgres::OTHERS, &[cell(postgres::SERVICE)]).await?.try_get(0)?;
+        Ok(others > 0)
     }
 
     /// Takes no more writes, finishes those that wait, and closes the database.

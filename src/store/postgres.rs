@@ -14,6 +14,14 @@ use super::error::StoreError;
 use super::migrations;
 use super::rows::PREPARED;
 
+/// How services and commands call themselves to the server, and how a move does.
+pub(super) const SERVICE: &str = "roster";
+pub(super) const MOVE: &str = "roster migrate-store";
+
+/// How many connections to this database have a name.
+pub(super) const OTHERS: &str = "SELECT COUNT(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = $1";
+
 /// The oldest server that is tested, as PostgreSQL writes it.
 const OLDEST: i32 = 14_00_00;
 
@@ -43,11 +51,11 @@ const SETTINGS: [(&str, &str); 7] = [
 ];
 
 /// Reads the URL, which was checked with the configuration.
-pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions =
         url.expose_secret().parse().map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
     Ok(options
-        .application_name("roster")
+        .application_name(name)
         .options(SETTINGS)
         .statement_cache_capacity(PREPARED)
         .disable_statement_logging())

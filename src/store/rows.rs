@@ -123,6 +123,11 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     }
 }
 
+/// Marks for the parameters of so many rows.
+pub(super) fn values(is_postgres: bool, columns: usize, rows: usize) -> String {
+    placeholders(columns, rows, if is_postgres { numbered } else { unnamed })
+}
+
 /// SQLite looks for the name of a parameter by going through all of them, so they have none.
 fn unnamed(_: usize) -> String {
     "?".to_owned()

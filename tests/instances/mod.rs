@@ -2,4 +2,5 @@
 
 mod failover;
 mod fleet;
+mod moving;
 mod stream;
