@@ -133,7 +133,7 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
     let erased = journal::erase(db, &model.erased_users()).await?;
     let Bumped { touched, version } = versions::bump(db, touched).await?;
-    Ok(Written { outcomes, touched, version, erased, last_applied_ms })
+    Ok(Written { outcomes, version, erased, touched, last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {

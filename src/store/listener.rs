@@ -46,7 +46,8 @@ pub(super) fn start(pool: PgPool, own: Own, generations: Arc<Generations>, closi
     let rung = Arc::clone(&bell);
     tokio::spawn(async move {
         let listener = Listener { pool: Pool::Postgres(pool.clone()), connection: None, own, generations };
-        closing.run_until_cancelled(async { tokio::join!(hang_up(&pool, &bell), listener.run(&rung)) }).await;
+        let listening = async { tokio::join!(hang_up(&pool, &bell), listener.run(&rung)) };
+        closing.run_until_cancelled(Box::pin(listening)).await;
         pool.close().await;
     });
 }

@@ -74,8 +74,11 @@ pub(super) struct Statement<const COLUMNS: usize> {
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
-        const UNWRITTEN: [OnceLock<Arc<str>>; LOTS.len()] = [const { OnceLock::new() }; LOTS.len()];
-        Self { text, sqlite: UNWRITTEN, postgres: UNWRITTEN }
+        Self {
+            text,
+            sqlite: [const { OnceLock::new() }; LOTS.len()],
+            postgres: [const { OnceLock::new() }; LOTS.len()],
+        }
     }
 
     /// Runs it over rows; nothing when there are none.
