@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::Failure;
 use super::paint::{Paint, paint};
 use crate::clerk::backend_api::{ApiError, BackendApi, Order, Patience};
@@ -14,7 +16,7 @@ use crate::clerk::jwks::KeySet;
 use crate::clock;
 use crate::config::{self, Config, Database, Flags, KeySource};
 use crate::domain::time::iso8601;
-use crate::store::backup;
+use crate::store::{ServerLook, backup, look_at_server};
 
 /// Clocks that are further apart than this refuse good tokens.
 const SKEW_MS: i64 = 5_000;
@@ -97,7 +99,7 @@ fn configuration(config: &Config) -> Finding {
 async fn database(database: &Database) -> (Finding, Option<i64>) {
     let path = match database {
         Database::Sqlite(path) => path,
-        Database::Postgres(_) => return (Warning("PostgreSQL is not looked at".to_owned()), None),
+        Database::Postgres(url) => return server(url).await,
     };
     let shown = path.display();
     if !path.exists() {
@@ -129,13 +131,36 @@ async fn database(database: &Database) -> (Finding, Option<i64>) {
             (finding, look.last_arrival_ms)
         }
         Ok(look) => {
-            let last = look.last_arrival_ms.map_or_else(
-                || "no event has come in yet".to_owned(),
-                |at_ms| format!("the newest event came in at {}", iso8601(at_ms)),
-            );
+            let last = newest_event(look.last_arrival_ms);
             (Fine(format!("{shown} can be read; {last}")), look.last_arrival_ms)
         }
     }
+}
+
+async fn server(url: &SecretString) -> (Finding, Option<i64>) {
+    match look_at_server(url).await {
+        Err(error) => (Mend(format!("{:#}", anyhow::Error::from(error))), None),
+        Ok(ServerLook { is_standby: true, .. }) => {
+            (Mend("PostgreSQL is a standby here: name the primary in DATABASE_URL".to_owned()), None)
+        }
+        Ok(ServerLook { site: None, .. }) => {
+            (Fine("PostgreSQL answers; `roster serve` makes the tables".to_owned()), None)
+        }
+        Ok(ServerLook { site: Some(look), .. }) if look.is_newer => {
+            (Mend("the database is from a newer Roster: install that version".to_owned()), None)
+        }
+        Ok(ServerLook { site: Some(look), .. }) => (
+            Fine(format!("PostgreSQL answers; {}", newest_event(look.last_arrival_ms))),
+            look.last_arrival_ms,
+        ),
+    }
+}
+
+fn newest_event(at_ms: Option<i64>) -> String {
+    at_ms.map_or_else(
+        || "no event has come in yet".to_owned(),
+        |at_ms| format!("the newest event came in at {}", iso8601(at_ms)),
+    )
 }
 
 #[cfg(unix)]

@@ -55,6 +55,7 @@ use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
 pub use passes::StoredPass;
+pub use postgres::{ServerLook, look_at_server};
 use rows::cell;
 pub use standing::Unlisted;
 use writer::{Job, Writer};

@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
 
+use super::backup::Look;
 use super::connection::Pool;
 use super::error::StoreError;
 use super::migrations;
@@ -111,6 +112,36 @@ async fn check(connection: &mut PgConnection) -> Result<(), StoreError> {
         return Err(StoreError::Encoding(encoding));
     }
     Ok(())
+}
+
+/// What a look at a server tells; nothing is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLook {
+    /// Whether it is one that takes no writes.
+    pub is_standby: bool,
+    /// `None` when no Roster has been here yet.
+    pub site: Option<Look>,
+}
+
+/// Looks at a PostgreSQL database.
+pub async fn look_at_server(url: &SecretString) -> Result<ServerLook, StoreError> {
+    let options = options(url, SERVICE)?;
+    let mut connection = connect(&options).await.map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
+    check(&mut connection).await?;
+    let is_standby = !leads(&mut connection).await?;
+    let has_site = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let mut site = None;
+    if sqlx::query_scalar(has_site).fetch_one(&mut connection).await? {
+        let schema: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(&mut connection)
+            .await?;
+        let last_arrival_ms =
+            sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(&mut connection).await?;
+        let is_newer = migrations::postgres().iter().all(|known| Some(known.version) < schema);
+        site = Some(Look { is_newer, last_arrival_ms });
+    }
+    connection.close().await?;
+    Ok(ServerLook { is_standby, site })
 }
 
 /// The readers' pool.

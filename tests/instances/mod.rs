@@ -3,4 +3,5 @@
 mod failover;
 mod fleet;
 mod moving;
+mod outage;
 mod stream;

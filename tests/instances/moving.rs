@@ -87,9 +87,9 @@ async fn a_move_that_was_cut_off_goes_on_and_nobody_serves_half_a_site() {
     let mut serve = Command::new(env!("CARGO_BIN_EXE_roster"));
     serve.arg("serve").env_clear().env("DATABASE_URL", &url);
     serve.env("ROSTER_LISTEN", "127.0.0.1:0").env("ROSTER_OPS_LISTEN", "127.0.0.1:0");
-    let served = serve.output().unwrap();
-    assert_eq!(served.status.code(), Some(1), "{}", said(&served));
-    assert!(said(&served).contains("migrate-store"), "{}", said(&served));
+    let refused = serve.output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("migrate-store"), "{}", said(&refused));
 
     let moved = move_site(&file, &server);
     assert!(moved.status.success(), "{}", said(&moved));

@@ -78,9 +78,14 @@ impl Cluster {
         let file = self.data().join("postgresql.conf");
         let mut text = fs::read_to_string(&file).unwrap();
         let folder = self.folder.display();
-        text.push_str(&format!("\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\n"));
-        text.push_str(&format!("port = {}\n", self.port));
-        text.extend(settings.iter().map(|setting| format!("{setting}\n")));
+        let ours = [
+            String::new(),
+            "listen_addresses = '127.0.0.1'".to_owned(),
+            format!("unix_socket_directories = '{folder}'"),
+            format!("port = {}", self.port),
+        ];
+        let settings = settings.iter().map(|setting| (*setting).to_owned());
+        text.extend(ours.into_iter().chain(settings).map(|line| line + "\n"));
         fs::write(file, text).unwrap();
     }
 
