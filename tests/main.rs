@@ -14,6 +14,7 @@ mod contract;
 mod crash;
 mod delivery;
 mod fixtures;
+mod instances;
 mod isolation;
 mod openapi;
 mod ops;
