@@ -72,7 +72,7 @@ impl Work {
 /// What became of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// How what was known differed from a state that was shown.
+    /// How what was known differed.
     pub found: Difference,
     /// Whether the read model changed.
     pub outcome: Outcome,
@@ -433,15 +433,12 @@ impl Model {
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
         states::save_invitations(db, grown_invitations, |state| self.invitation_fell(state)).await?;
 
-        let newly_deleted = |growth: &Growth| !growth.before.deleted;
-        let deleted_users: Vec<_> = (grown.users.iter())
-            .filter(|(id, growth)| newly_deleted(growth) && self.is_user_deleted(id))
-            .map(|(id, _)| id)
-            .collect();
-        let deleted_organizations: Vec<_> = (grown.organizations.iter())
-            .filter(|(id, growth)| newly_deleted(growth) && self.is_organization_deleted(id))
-            .map(|(id, _)| id)
-            .collect();
+        let deleted =
+            grown.users.iter().filter(|(id, growth)| !growth.before.deleted && self.is_user_deleted(id));
+        let deleted_users: Vec<_> = deleted.map(|(id, _)| id).collect();
+        let deleted = (grown.organizations.iter())
+            .filter(|(id, growth)| !growth.before.deleted && self.is_organization_deleted(id));
+        let deleted_organizations: Vec<_> = deleted.map(|(id, _)| id).collect();
         project::fall_with_users(db, &deleted_users).await?;
         project::fall_with_organizations(db, &deleted_organizations).await?;
 

@@ -12,10 +12,10 @@ use super::error::StoreError;
 
 /// How many rows go into one statement. The widest row times the greatest lot stays far below the 32,766
 /// parameters that SQLite takes, and the 65,535 of PostgreSQL.
-const LOTS: [usize; 5] = [256, 64, 16, 4, 1];
+const LOTS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// How many statements a connection has to remember, for each text one of every lot.
-pub(super) const PREPARED: usize = 256;
+pub(super) const PREPARED: usize = 512;
 
 /// One value of a row.
 #[derive(Debug, Clone, Copy)]

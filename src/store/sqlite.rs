@@ -21,6 +21,10 @@ const READERS: u32 = 8;
 /// How long a statement waits for another process that writes, such as `roster reconcile`.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many pages the log grows by before it is written back. What is written again meanwhile, which is most of the
+/// upper pages and in a pass many of the others, is written back once.
+const LOG_PAGES: &str = "8192";
+
 /// How each connection to the file is set up.
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -31,6 +35,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         // What is erased must not stay readable in free pages.
         .pragma("secure_delete", "on")
+        .pragma("wal_autocheckpoint", LOG_PAGES)
         .foreign_keys(false)
         .busy_timeout(LOCK_PATIENCE)
         .statement_cache_capacity(PREPARED)
@@ -56,9 +61,11 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     file.open(path).map(drop)
 }
 
-/// A connection of its own.
+/// The writer's page cache in KiB: a pass touches pages all over the indexes.
+const WRITER_CACHE: &str = "-16384";
+/// A connection for the one writer.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    options(path).connect().await
+    options(path).pragma("cache_size", WRITER_CACHE).connect().await
 }
 
 /// A connection that waits for others no longer than `patience`.

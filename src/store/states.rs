@@ -339,7 +339,6 @@ pub(super) async fn save_invitations(
         let known = state.known.as_ref().filter(|_| !fallen);
         let [updated, observed, digest] = version_cells(known);
         let known = known.map(|known| &known.content);
-        let standing = known.map_or(InvitationStatus::Pending, |invitation| invitation.status);
         [
             cell(id.as_str()),
             cell(state.organization_id.as_ref().map(OrganizationId::as_str)),
@@ -349,7 +348,7 @@ pub(super) async fn save_invitations(
             digest,
             cell(known.and_then(|invitation| invitation.email.as_deref())),
             cell(known.and_then(|invitation| invitation.role.as_ref()).map(Role::as_str)),
-            cell(standing.as_str()),
+            cell(known.map_or(InvitationStatus::Pending, |invitation| invitation.status).as_str()),
             cell(known.map_or("{}", |invitation| invitation.public_metadata.as_str())),
             cell(known.map_or(0, |invitation| invitation.created_at_ms)),
             cell(known.and_then(|invitation| invitation.expires_at_ms)),

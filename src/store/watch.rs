@@ -14,8 +14,8 @@ use super::error::StoreError;
 use super::versions;
 use crate::domain::OrganizationId;
 
-/// How often to look: what others write is to be seen within a second.
-pub(super) const EVERY: Duration = Duration::from_millis(200);
+/// How often to look. What others write is to be seen within a second, and whoever tries it by hand is quick.
+pub(super) const EVERY: Duration = Duration::from_millis(50);
 
 /// The versions that this process wrote since the last look.
 #[derive(Debug, Default, Clone)]
