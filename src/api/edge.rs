@@ -20,7 +20,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tracing::field::Empty;
-use tracing::{Instrument as _, Level, Span, debug, enabled, error, info, info_span, span_enabled, trace_span};
+use tracing::{
+    Instrument as _, Level, Span, debug, enabled, error, info, info_span, span_enabled, trace_span,
+};
 
 use super::coding::COMPRESS_FROM_BYTES;
 use super::problem::{Code, PROBLEM_JSON, Problem};
@@ -70,10 +72,7 @@ async fn pass(listener: Listener, mut request: Request, next: Next) -> Response 
     let precondition = caching::Precondition::of(&request);
     coding::settle(request.headers_mut());
 
-    let trace = match listener {
-        Listener::Public => trace(&request, method, route.as_ref(), &id),
-        Listener::Operators => Span::none(),
-    };
+    let trace = trace(listener, &request, method, route.as_ref(), &id);
     let answer = timeout(TIME_LIMIT, next.run(request)).instrument(span.clone());
     let answered = answer.instrument(trace.clone()).await;
     let mut response = answered.unwrap_or_else(|_| too_slow().into_response());
@@ -96,9 +95,17 @@ async fn pass(listener: Listener, mut request: Request, next: Next) -> Response 
     response
 }
 
-/// The span that is exported. The one of the logs must not grow by what collectors want to read.
-fn trace(request: &Request, method: &'static str, route: Option<&MatchedPath>, id: &HeaderValue) -> Span {
-    if !span_enabled!(Level::TRACE) {
+/// The span that is exported. The one of the logs must not grow by what collectors want to read. Orchestrators and
+/// operators, who ask again and again how things are, get none.
+fn trace(
+    listener: Listener,
+    request: &Request,
+    method: &'static str,
+    route: Option<&MatchedPath>,
+    id: &HeaderValue,
+) -> Span {
+    let is_watching = route.is_some_and(|route| matches!(route.as_str(), "/healthz" | "/readyz"));
+    if !span_enabled!(Level::TRACE) || is_watching || listener == Listener::Operators {
         return Span::none();
     }
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.as_str()));
@@ -141,12 +148,18 @@ fn log(response: &Response, problem: Option<&Problem>, took: Duration) {
     let status = response.status();
     let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let reason = problem.map_or("-", Problem::reason);
-    if status.is_server_error() {
-        error!(status = status.as_u16(), latency_us, reason, "failed");
-    } else if status.is_client_error() {
-        info!(status = status.as_u16(), latency_us, reason, "refused");
-    } else {
-        debug!(status = status.as_u16(), latency_us, "answered");
+    let by_status = match status.as_u16() {
+        500.. => Level::ERROR,
+        400.. => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    let level = problem.and_then(Problem::level).unwrap_or(by_status);
+    let status = status.as_u16();
+    match (level, problem) {
+        (Level::ERROR, _) => error!(status, latency_us, reason, "failed"),
+        (Level::INFO, _) => info!(status, latency_us, reason, "refused"),
+        (_, Some(_)) => debug!(status, latency_us, reason, "refused"),
+        (_, None) => debug!(status, latency_us, "answered"),
     }
 }
 

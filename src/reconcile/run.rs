@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
-use tracing::{Instrument as _, error, info, trace_span, warn};
+use tracing::{Instrument as _, info, trace_span, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::{Progress, Stage};
@@ -210,7 +210,7 @@ impl Reconciler {
             // Its drift is counted by whoever goes on with it.
             count_run(ask.kind, outcome);
         }
-        log(&report, error.as_ref());
+        log(&report);
         Ok(Finished { report, error })
     }
 
@@ -323,22 +323,12 @@ fn count(report: &Report, before: &Entities) {
     }
 }
 
-fn log(report: &Report, error: Option<&WalkError>) {
+/// What was found. Why a pass ended early is for whoever asked for it to say.
+fn log(report: &Report) {
     let kind = report.kind.as_str();
     let outcome = report.outcome.as_str();
     let drift = serde_json::to_string(&report.entities).unwrap_or_default();
-    match error {
-        None | Some(WalkError::Stopped) => info!(kind, outcome, dry_run = report.dry_run, drift, "pass"),
-        Some(cause) => {
-            error!(
-                kind,
-                outcome,
-                error = cause as &dyn std::error::Error,
-                drift,
-                "pass; the next one goes on here"
-            );
-        }
-    }
+    info!(kind, outcome, dry_run = report.dry_run, drift, "pass");
 }
 
 /// An id that nobody else has; later ones are greater.

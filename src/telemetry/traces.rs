@@ -44,7 +44,8 @@ impl Traces {
     pub(super) fn to(endpoint: &Url) -> anyhow::Result<Self> {
         let address = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
         let exporter = Otlp::builder().with_http().with_endpoint(address).build();
-        let exporter = exporter.context("spans cannot be exported; check the OTEL_EXPORTER_OTLP_… variables")?;
+        let exporter =
+            exporter.context("spans cannot be exported; check the OTEL_EXPORTER_OTLP_… variables")?;
         let exporter = Announced { exporter, is_failing: AtomicBool::new(false) };
         let provider =
             SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
@@ -53,7 +54,9 @@ impl Traces {
     }
 
     /// Takes our spans, whatever the logs take.
-    pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(&self) -> Option<impl Layer<S> + use<S>> {
+    pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
+        &self,
+    ) -> Option<impl Layer<S> + use<S>> {
         let tracer = self.0.as_ref()?.tracer(SERVICE);
         let layer = tracing_opentelemetry::layer()
             .with_tracer(tracer)
@@ -68,8 +71,7 @@ impl Traces {
     /// Sends what waits, and waits a little for it.
     pub async fn flush(self) {
         let Some(provider) = self.0 else { return };
-        let flushed =
-            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_LIMIT)).await;
+        let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_LIMIT)).await;
         if !matches!(flushed, Ok(Ok(()))) {
             warn!("the last spans were not exported");
         }

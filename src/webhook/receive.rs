@@ -89,7 +89,8 @@ impl Receiver {
                     _ => None,
                 };
                 let delivery = delivery(message_id.clone(), event.subject, clock::now_ms());
-                let outcome = self.store.deliver(delivery, vec![event.change]).instrument(trace_span!("apply")).await?;
+                let outcome =
+                    self.store.deliver(delivery, vec![event.change]).instrument(trace_span!("apply")).await?;
                 if let (Some(hydrator), Some(user_id)) = (&self.hydrator, member) {
                     hydrator.note(user_id);
                 }
