@@ -270,7 +270,8 @@ fn api_url(text: &str) -> Result<String, &'static str> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// Collectors sit in the same network, often without TLS. What they ask for goes into OTEL_EXPORTER_OTLP_HEADERS.
+/// Collectors sit in the same network, often without TLS. What they ask for goes into
+/// `OTEL_EXPORTER_OTLP_HEADERS`.
 fn collector(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "must be a URL")?;
     let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();

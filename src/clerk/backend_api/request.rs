@@ -143,15 +143,12 @@ impl Caller {
         let request = self.client.get(url.clone()).bearer_auth(self.key.expose_secret());
         let sent = request.send().instrument(span.clone()).await;
         drop(permit);
-        match &sent {
-            Ok(response) => {
-                count(response.status().as_str());
-                span.record("http.response.status_code", response.status().as_u16());
-            }
-            Err(_) => {
-                count("none");
-                span.record("otel.status_code", "ERROR");
-            }
+        if let Ok(response) = &sent {
+            count(response.status().as_str());
+            span.record("http.response.status_code", response.status().as_u16());
+        } else {
+            count("none");
+            span.record("otel.status_code", "ERROR");
         }
         let mut response = sent.map_err(no_answer)?;
         let status = response.status();
