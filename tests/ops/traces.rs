@@ -25,8 +25,8 @@ use crate::support::delivery::{Delivery, SECRET, now_s};
 use crate::support::site::{USERS, clerk, token};
 
 /// A trace that somebody else began, and the span in it that calls us.
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const CALLER: &str = "b7ad6b7169203331";
+const TRACE: u128 = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
+const CALLER: u128 = 0xb7ad_6b71_6920_3331;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Takes what is exported, after having refused the first so many times.
@@ -88,8 +88,8 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
     Some(show(found.value.clone()?.value?))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn number(id: &[u8]) -> u128 {
+    id.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// The name of a span, and of the span that it belongs to.
@@ -97,14 +97,14 @@ fn place(span: &Span, spans: &[Span]) -> String {
     let parent = spans.iter().find(|other| other.span_id == span.parent_span_id);
     let parent = match parent {
         Some(parent) => parent.name.clone(),
-        None if hex(&span.parent_span_id) == CALLER => "caller".to_owned(),
+        None if number(&span.parent_span_id) == CALLER => "caller".to_owned(),
         None => "-".to_owned(),
     };
     format!("{} in {parent}", span.name)
 }
 
 fn traceparent() -> String {
-    format!("00-{TRACE}-{CALLER}-01")
+    format!("00-{TRACE:032x}-{CALLER:016x}-01")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,7 +172,7 @@ async fn requests_deliveries_and_passes_are_told_to_the_collector() {
     for span in &spans {
         assert!(span.end_time_unix_nano >= span.start_time_unix_nano, "{span:?}");
         if place(span, &spans).ends_with("in caller") {
-            assert_eq!(hex(&span.trace_id), TRACE);
+            assert_eq!(number(&span.trace_id), TRACE);
             // A server's, by OpenTelemetry's numbers.
             assert_eq!(span.kind, 2);
         }
