@@ -4,3 +4,4 @@ mod convergence;
 mod history;
 mod journal;
 mod neighbours;
+mod passes;
