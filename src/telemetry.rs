@@ -1,25 +1,46 @@
-//! Logs: to standard error, so that what a command prints stays clean.
+//! Logs: to standard error, so that what a command prints stays clean. Spans: to a collector, where one is named.
+
+pub mod traces;
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use reqwest::Url;
 use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, registry};
 
+use self::traces::Traces;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging for the whole process. A second call changes nothing.
 pub fn init(log: &Log) {
+    // It fails only when a subscriber is there already, as in tests that start several services.
+    let _ = registry().with(lines(log)).with(filter(log)).try_init();
+}
+
+/// The same, and spans to the collector at `endpoint`. Without one, nothing of that runs.
+pub fn init_with_traces(log: &Log, endpoint: Option<&Url>) -> anyhow::Result<Traces> {
+    let Some(endpoint) = endpoint else {
+        init(log);
+        return Ok(Traces::default());
+    };
+    let traces = Traces::to(endpoint)?;
+    let logs = lines(log).with_filter(filter(log));
+    let _ = registry().with(logs).with(traces.layer()).try_init();
+    tracing::info!(host = endpoint.host_str(), "spans are exported");
+    Ok(traces)
+}
+
+fn filter(log: &Log) -> EnvFilter {
+    EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+fn lines(log: &Log) -> Box<dyn Layer<Registry> + Send + Sync> {
     let terminal = std::io::stderr().is_terminal();
     // https://no-color.org: set and not empty.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal && !plain);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal && !plain);
     let json = log.format.map_or(!terminal, |format| format == LogFormat::Json);
-    // It fails only when a subscriber is there already, as in tests that start several services.
-    let _ = if json {
-        builder.json().flatten_event(true).finish().try_init()
-    } else {
-        builder.finish().try_init()
-    };
+    if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() }
 }

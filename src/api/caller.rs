@@ -11,6 +11,7 @@ use axum::http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use tracing::Level;
 
 use super::Shared;
 use super::params::{List, Params};
@@ -110,7 +111,9 @@ impl Caller {
         {
             if !read_through.fetch(&organization.id).await {
                 let detail = "This organization is not known yet and is being fetched; try again.";
-                return Err(Problem::new(Code::Unavailable, detail).retry_after(FETCH_RETRY_AFTER_S));
+                // A fetch that failed has said so itself.
+                let problem = Problem::new(Code::Unavailable, detail).retry_after(FETCH_RETRY_AFTER_S);
+                return Err(problem.logged_at(Level::INFO));
             }
             (_, role, snapshot) = look().await?;
         }

@@ -19,11 +19,15 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
-use tracing::{Instrument as _, Level, debug, enabled, error, info, info_span};
+use tracing::field::Empty;
+use tracing::{
+    Instrument as _, Level, Span, debug, enabled, error, info, info_span, span_enabled, trace_span,
+};
 
 use super::coding::COMPRESS_FROM_BYTES;
 use super::problem::{Code, PROBLEM_JSON, Problem};
 use super::{caching, coding, request_id};
+use crate::telemetry::traces;
 
 /// No answer of ours takes so long unless something is wrong.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -68,7 +72,9 @@ async fn pass(listener: Listener, mut request: Request, next: Next) -> Response 
     let precondition = caching::Precondition::of(&request);
     coding::settle(request.headers_mut());
 
-    let answered = timeout(TIME_LIMIT, next.run(request)).instrument(span.clone()).await;
+    let trace = trace(listener, &request, method, route.as_ref(), &id);
+    let answer = timeout(TIME_LIMIT, next.run(request)).instrument(span.clone());
+    let answered = answer.instrument(trace.clone()).await;
     let mut response = answered.unwrap_or_else(|_| too_slow().into_response());
 
     let problem = response.extensions_mut().remove::<Problem>();
@@ -79,10 +85,42 @@ async fn pass(listener: Listener, mut request: Request, next: Next) -> Response 
     response.headers_mut().insert(request_id::X_REQUEST_ID, id);
     let took = started.elapsed();
     span.in_scope(|| log(&response, problem.as_ref(), took));
+    trace.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        trace.record("otel.status_code", "ERROR");
+    }
     if listener == Listener::Public {
         count(route.as_ref(), method, response.status(), took);
     }
     response
+}
+
+/// The span that is exported. The one of the logs must not grow by what collectors want to read. Orchestrators and
+/// operators, who ask again and again how things are, get none.
+fn trace(
+    listener: Listener,
+    request: &Request,
+    method: &'static str,
+    route: Option<&MatchedPath>,
+    id: &HeaderValue,
+) -> Span {
+    let is_watching = route.is_some_and(|route| matches!(route.as_str(), "/healthz" | "/readyz"));
+    if !span_enabled!(Level::TRACE) || is_watching || listener == Listener::Operators {
+        return Span::none();
+    }
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.as_str()));
+    let span = trace_span!(
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route.map(MatchedPath::as_str),
+        request_id = id.to_str().unwrap_or_default(),
+        http.response.status_code = Empty,
+        otel.status_code = Empty,
+    );
+    traces::continue_from(&span, request.headers());
+    span
 }
 
 /// 503 and not 504 or 408: there is no gateway, and the caller was not slow. It says what is true, that it is
@@ -110,25 +148,35 @@ fn log(response: &Response, problem: Option<&Problem>, took: Duration) {
     let status = response.status();
     let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let reason = problem.map_or("-", Problem::reason);
-    if status.is_server_error() {
-        error!(status = status.as_u16(), latency_us, reason, "failed");
-    } else if status.is_client_error() {
-        info!(status = status.as_u16(), latency_us, reason, "refused");
-    } else {
-        debug!(status = status.as_u16(), latency_us, "answered");
+    let by_status = match status.as_u16() {
+        500.. => Level::ERROR,
+        400.. => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    let level = problem.and_then(Problem::level).unwrap_or(by_status);
+    let status = status.as_u16();
+    match (level, problem) {
+        (Level::ERROR, _) => error!(status, latency_us, reason, "failed"),
+        (Level::INFO, _) => info!(status, latency_us, reason, "refused"),
+        (_, Some(_)) => debug!(status, latency_us, reason, "refused"),
+        (_, None) => debug!(status, latency_us, "answered"),
     }
 }
 
-/// The same line for an answer that did not come this way. Nobody pays for it who does not want it.
-pub(super) fn log_answered(
-    method: &Method,
+/// The same line and span for an answer that did not come this way. Nobody pays for it who does not want it.
+pub(super) fn log_answered<B>(
+    request: &axum::http::Request<B>,
     route: &'static str,
     id: &HeaderValue,
     response: &Response,
     took: Duration,
 ) {
+    let method = request.method();
+    let request_id = id.to_str().unwrap_or_default();
+    if span_enabled!(Level::TRACE) {
+        traces::answered(request.headers(), method.as_str(), route, request_id, response.status(), took);
+    }
     if enabled!(Level::DEBUG) {
-        let request_id = id.to_str().unwrap_or_default();
         info_span!("request", request_id, method = method.as_str(), route)
             .in_scope(|| log(response, None, took));
     }

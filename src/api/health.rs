@@ -9,6 +9,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::timeout;
+use tracing::Level;
 use utoipa::ToSchema;
 
 use super::Shared;
@@ -53,7 +54,9 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response
     if reasons.is_empty() {
         return Ok(Status { status: "ready" }.into_response());
     }
-    Err(Problem::new(Code::Unavailable, format!("Not ready: {}.", reasons.join(", "))))
+    let problem = Problem::new(Code::Unavailable, format!("Not ready: {}.", reasons.join(", ")));
+    // Orchestrators ask every second, and they are told.
+    Err(problem.logged_at(Level::DEBUG))
 }
 
 /// How the service is.

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tracing::Level;
 use utoipa::ToSchema;
 
 use crate::store::StoreError;
@@ -113,13 +114,20 @@ pub struct Problem {
     pub detail: String,
     reason: Option<String>,
     retry_after_s: Option<u32>,
+    level: Option<Level>,
 }
 
 impl Problem {
     /// An error answer of this kind. Those that may pass by themselves say when to try again.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let passes = matches!(code, Code::RateLimited | Code::Unavailable);
-        Self { code, detail: detail.into(), reason: None, retry_after_s: passes.then_some(RETRY_AFTER_S) }
+        Self {
+            code,
+            detail: detail.into(),
+            reason: None,
+            retry_after_s: passes.then_some(RETRY_AFTER_S),
+            level: None,
+        }
     }
 
     /// Says why in the log, and nowhere else.
@@ -146,6 +154,19 @@ impl Problem {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+
+    /// How loud the log says it, where that is not what the status says: a service that is starting is asked
+    /// every second, and has not failed.
+    #[must_use]
+    pub fn logged_at(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// How loud the log says it, where it was chosen.
+    pub fn level(&self) -> Option<Level> {
+        self.level
     }
 
     /// What the log says of it.

@@ -70,7 +70,7 @@ impl Warm {
         let id = request_id::of(request.headers());
         response.headers_mut().insert(request_id::X_REQUEST_ID, id.clone());
         let took = started.elapsed();
-        edge::log_answered(request.method(), counted.list.path(), &id, &response, took);
+        edge::log_answered(request, counted.list.path(), &id, &response, took);
         let answers = if request.method() == Method::GET { &counted.got } else { &counted.head };
         match response.status() {
             StatusCode::OK => answers.ok.increment(1),

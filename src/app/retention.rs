@@ -1,4 +1,4 @@
-//! Forgets what the journal need not remember any longer.
+//! Forgets events and passes that need not be remembered any longer.
 
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ async fn run(store: Store, days: u32) {
             Ok(0) => {}
             Ok(forgotten) => info!(forgotten, days, "old events left the journal"),
             Err(error) => warn!(error = &error as &dyn std::error::Error, "the journal was not shortened"),
+        }
+        if let Err(error) = store.forget_passes(before_ms).await {
+            warn!(error = &error as &dyn std::error::Error, "old passes were not forgotten");
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -53,7 +53,13 @@ impl Dev {
     /// Runs until SIGTERM or Ctrl-C.
     pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
         let Settings { config, ops_listen_is_chosen } = own_settings(flags)?;
-        telemetry::init(&config.log);
+        let traces = telemetry::init_with_traces(&config.log, config.otlp_endpoint.as_ref())?;
+        let ended = self.demonstrate(config, ops_listen_is_chosen).await;
+        traces.flush().await;
+        ended
+    }
+
+    async fn demonstrate(&self, config: Config, ops_listen_is_chosen: bool) -> Result<(), Failure> {
         let messages = self.messages()?;
         let shutdown = CancellationToken::new();
         serve::stop_on_signal(shutdown.clone())?;
@@ -134,6 +140,7 @@ fn own_settings(flags: &Flags) -> Result<Settings, Failure> {
         "PORT",
         "ROSTER_OPS_LISTEN",
         "ROSTER_OPS_TOKEN",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         "ROSTER_LOG",
         "RUST_LOG",
         "ROSTER_LOG_FORMAT",

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use super::serve::stop_on_signal;
 use crate::app;
-use crate::config::{self, Flags};
+use crate::config::{self, Config, Flags};
 use crate::domain::Entity;
 use crate::reconcile::{Ask, Drift, Glance, Kind, PassOutcome, Reconciler, Report};
 use crate::store::Store;
@@ -39,8 +39,15 @@ impl Reconcile {
     /// Runs one pass and prints what it found.
     pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
         let config = config::load(flags)?;
-        telemetry::init(&config.log.clone().or_warnings());
-        let api = app::backend_api(&config)?.ok_or_else(|| {
+        let log = config.log.clone().or_warnings();
+        let traces = telemetry::init_with_traces(&log, config.otlp_endpoint.as_ref())?;
+        let ended = self.pass(&config).await;
+        traces.flush().await;
+        ended
+    }
+
+    async fn pass(&self, config: &Config) -> Result<(), Failure> {
+        let api = app::backend_api(config)?.ok_or_else(|| {
             Failure::Usage(
                 "CLERK_SECRET_KEY is not set: without it Clerk cannot be asked. \
                  Copy it from the API keys page of your Clerk dashboard, for example CLERK_SECRET_KEY=sk_live_…"

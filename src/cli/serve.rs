@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::app::{self, App};
-use crate::config::{self, Flags};
+use crate::config::{self, Config, Flags};
 use crate::telemetry;
 
 /// Runs the service until SIGTERM or Ctrl-C.
@@ -16,7 +16,13 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     let values = config::values(flags);
     let ops_is_chosen = values.is_set("ROSTER_OPS_LISTEN");
     let config = values.check()?;
-    telemetry::init(&config.log);
+    let traces = telemetry::init_with_traces(&config.log, config.otlp_endpoint.as_ref())?;
+    let served = serve(config, ops_is_chosen).await;
+    traces.flush().await;
+    Ok(served?)
+}
+
+async fn serve(config: Config, ops_is_chosen: bool) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
     let (public, ops) = (config.listen, config.ops_listen);
@@ -25,7 +31,7 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     let listener = app::listen(public, "ROSTER_LISTEN").await?;
     let ops =
         if ops_is_chosen { app::listen(ops, "ROSTER_OPS_LISTEN").await? } else { usual_or_free(ops).await? };
-    Ok(app.serve(listener, ops, shutdown).await?)
+    app.serve(listener, ops, shutdown).await
 }
 
 /// The usual address, or a free port where it is taken: Prometheus itself listens there, and a service that

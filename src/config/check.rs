@@ -58,6 +58,7 @@ impl Check {
                 .unwrap_or(default.read_through_ms),
             cache_mb: self.number("ROSTER_CACHE_MB", 0, 1_048_576).unwrap_or(default.cache_mb),
             journal_days: self.number("ROSTER_JOURNAL_DAYS", 1, 3_650).unwrap_or(default.journal_days),
+            otlp_endpoint: self.parse("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
             log: self.log(default.log),
             keys: keys.source,
             issuer: keys.issuer,
@@ -267,6 +268,18 @@ fn api_url(text: &str) -> Result<String, &'static str> {
         return Err("must not have a query");
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Collectors sit in the same network, often without TLS. What they ask for goes into
+/// `OTEL_EXPORTER_OTLP_HEADERS`.
+fn collector(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "must be a URL")?;
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare && url.fragment().is_none() {
+        Ok(url)
+    } else {
+        Err("must be an address that begins with http:// or https://, with no user, password or query")
+    }
 }
 
 /// Keys and secrets travel over these, so plain `http` goes no further than this machine.

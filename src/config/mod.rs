@@ -16,6 +16,7 @@ mod values;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::domain::Role;
@@ -65,6 +66,8 @@ pub struct Config {
     pub cache_mb: u32,
     /// `ROSTER_JOURNAL_DAYS`
     pub journal_days: u32,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`; without it no span is exported.
+    pub otlp_endpoint: Option<Url>,
     /// `ROSTER_LOG`, `RUST_LOG`, `ROSTER_LOG_FORMAT`
     pub log: Log,
 }
@@ -93,6 +96,7 @@ impl Default for Config {
             read_through_ms: 800,
             cache_mb: 256,
             journal_days: 30,
+            otlp_endpoint: None,
             log: Log { filter: "info".to_owned(), format: None },
         }
     }

@@ -143,6 +143,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("ROSTER_CACHE_MB", "cache-mb", "256", "Size of the snapshot cache [default: 256]"),
     setting("ROSTER_JOURNAL_DAYS", "journal-days", "30", "How long events stay in the journal [default: 30]"),
+    setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "otel-exporter-otlp-endpoint",
+        "http://localhost:4318",
+        "OpenTelemetry collector that spans are sent to, over HTTP [default: none]",
+    ),
     setting("ROSTER_LOG", "log", "info,roster=debug", "Log filter [default: info]"),
     setting("RUST_LOG", "rust-log", "info", "Log filter when ROSTER_LOG is not set"),
     setting(

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, info, trace_span, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::{Progress, Stage};
@@ -107,7 +108,7 @@ impl Reconciler {
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Option<Finished>, StoreError> {
         if ask.dry_run {
-            return self.run_leased(ask, stop, &CancellationToken::new(), glance).await.map(Some);
+            return self.run_traced(ask, stop, &CancellationToken::new(), glance).await.map(Some);
         }
         // Each run is a holder of its own, so that clones keep each other out as well.
         let holder = Self { owner: format!("{} {}", self.owner, random_id()), ..self.clone() };
@@ -117,7 +118,7 @@ impl Reconciler {
         let stop = stop.child_token();
         let lost = CancellationToken::new();
         let mut heart = tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone()));
-        let finished = holder.run_leased(ask, &stop, &lost, glance).await;
+        let finished = holder.run_traced(ask, &stop, &lost, glance).await;
         if finished.is_err() {
             count_run(ask.kind, PassOutcome::Failed);
         }
@@ -134,6 +135,29 @@ impl Reconciler {
         let now_ms = clock::now_ms();
         let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
         self.store.take_lease(&self.owner, now_ms, now_ms.saturating_add(lease_ms)).await
+    }
+
+    async fn run_traced(
+        &self,
+        ask: Ask,
+        stop: &CancellationToken,
+        lost: &CancellationToken,
+        glance: &(dyn Fn(Glance) + Sync),
+    ) -> Result<Finished, StoreError> {
+        let span = trace_span!(
+            "pass",
+            kind = ask.kind.as_str(),
+            dry_run = ask.dry_run,
+            outcome = Empty,
+            otel.status_code = Empty,
+        );
+        let finished = self.run_leased(ask, stop, lost, glance).instrument(span.clone()).await;
+        let outcome = finished.as_ref().map_or(PassOutcome::Failed, |finished| finished.report.outcome);
+        span.record("outcome", outcome.as_str());
+        if outcome == PassOutcome::Failed {
+            span.record("otel.status_code", "ERROR");
+        }
+        finished
     }
 
     async fn run_leased(
@@ -186,7 +210,7 @@ impl Reconciler {
             // Its drift is counted by whoever goes on with it.
             count_run(ask.kind, outcome);
         }
-        log(&report, error.as_ref());
+        log(&report);
         Ok(Finished { report, error })
     }
 
@@ -299,22 +323,12 @@ fn count(report: &Report, before: &Entities) {
     }
 }
 
-fn log(report: &Report, error: Option<&WalkError>) {
+/// What was found. Why a pass ended early is for whoever asked for it to say.
+fn log(report: &Report) {
     let kind = report.kind.as_str();
     let outcome = report.outcome.as_str();
     let drift = serde_json::to_string(&report.entities).unwrap_or_default();
-    match error {
-        None | Some(WalkError::Stopped) => info!(kind, outcome, dry_run = report.dry_run, drift, "pass"),
-        Some(cause) => {
-            error!(
-                kind,
-                outcome,
-                error = cause as &dyn std::error::Error,
-                drift,
-                "pass; the next one goes on here"
-            );
-        }
-    }
+    info!(kind, outcome, dry_run = report.dry_run, drift, "pass");
 }
 
 /// An id that nobody else has; later ones are greater.

@@ -14,6 +14,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::pass::WalkError;
 use super::report::{Kind, PassOutcome};
 use super::run::{Ask, Finished, Glance, Reconciler};
 use crate::store::{Store, StoreError};
@@ -213,10 +214,19 @@ impl Runner {
             }
         };
         match self.reconciler.run(ask, &self.stop, &say).await {
-            Ok(Some(Finished { report, .. })) => match report.outcome {
-                PassOutcome::Completed | PassOutcome::Braked => Ran::ToItsEnd,
-                PassOutcome::Interrupted | PassOutcome::Failed => Ran::NotToItsEnd,
-            },
+            Ok(Some(Finished { report, error })) => {
+                if let Some(cause) = error.filter(|cause| !matches!(cause, WalkError::Stopped)) {
+                    error!(
+                        kind = kind.as_str(),
+                        error = &cause as &dyn std::error::Error,
+                        "a pass ended early; the next one goes on there"
+                    );
+                }
+                match report.outcome {
+                    PassOutcome::Completed | PassOutcome::Braked => Ran::ToItsEnd,
+                    PassOutcome::Interrupted | PassOutcome::Failed => Ran::NotToItsEnd,
+                }
+            }
             Ok(None) => {
                 info!(kind = kind.as_str(), "another process runs a pass; this one is left out");
                 Ran::Elsewhere

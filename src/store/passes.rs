@@ -114,6 +114,16 @@ pub(super) async fn has_full_pass(readers: &Pool) -> Result<bool, StoreError> {
     Ok(readers.acquire().await?.fetch_one(WALKED, &[]).await?.try_get(0)?)
 }
 
+/// What was found long ago interests nobody, but the newest of each sort decides what the next start does: whether
+/// a full pass ever came to its end, which one is gone on with, since when the copy is the truth.
+const FORGET: &str = "DELETE FROM passes WHERE started_at_ms < $1
+    AND id NOT IN (SELECT id FROM passes WHERE outcome = 'completed'
+        ORDER BY started_at_ms DESC, id DESC LIMIT 1)
+    AND id NOT IN (SELECT id FROM passes WHERE kind = 'full' AND outcome IN ('completed', 'braked')
+        ORDER BY started_at_ms DESC, id DESC LIMIT 1)
+    AND id NOT IN (SELECT id FROM passes WHERE kind = 'full' AND outcome IS NULL
+        ORDER BY started_at_ms DESC, id DESC LIMIT 1)";
+
 const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     ORDER BY started_at_ms DESC, id DESC LIMIT $1";
 const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
@@ -123,6 +133,11 @@ impl Store {
     pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
         let rows = self.readers.acquire().await?.fetch(RECENT, &[cell(limit)]).await?;
         rows.iter().map(pass).collect()
+    }
+
+    /// Forgets the passes that began before a moment, but for those that later ones go by.
+    pub async fn forget_passes(&self, before_ms: i64) -> Result<u64, StoreError> {
+        self.bookkeeping.acquire().await?.execute(FORGET, &[cell(before_ms)]).await
     }
 
     /// Whether somebody runs a pass now.

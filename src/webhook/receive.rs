@@ -2,8 +2,10 @@
 
 use axum::http::HeaderMap;
 use secrecy::SecretString;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, trace_span};
 
-use super::tally::Tally;
+use super::tally::{Tally, outcome};
 use super::verify::{Refused, Secrets};
 use crate::clerk::event::{self, Decoded, Reason, Subject};
 use crate::clock;
@@ -55,7 +57,9 @@ impl Receiver {
     /// Takes one delivery; the answer comes when its effect is durable. The caller has bounded the body.
     pub async fn receive(&self, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, ReceiveError> {
         let mut tally = Tally::start();
-        let answer = self.take(headers, body, &mut tally).await;
+        let span = trace_span!("delivery", message_id = Empty, event_type = Empty, outcome = Empty);
+        let answer = self.take(headers, body, &mut tally).instrument(span.clone()).await;
+        span.record("outcome", outcome(&answer));
         tally.end(&answer);
         answer
     }
@@ -69,20 +73,24 @@ impl Receiver {
         if self.secrets.is_empty() {
             return Err(ReceiveError::NoSecret);
         }
-        let signed = self.secrets.verify(headers, body).map_err(ReceiveError::Signature)?;
+        let signed = trace_span!("verify").in_scope(|| self.secrets.verify(headers, body));
+        let signed = signed.map_err(ReceiveError::Signature)?;
         Tally::is_genuine(clock::now_ms());
         let message_id = signed.message_id;
+        let span = Span::current();
         match event::decode(body, signed.attempted_at_ms, self.instance_id.as_deref()) {
             Ok(Decoded::Event(event)) => {
                 let event_type = event.subject.event_type;
                 let occurred_at_ms = event.subject.occurred_at_ms;
                 tally.is_of(event_type);
+                span.record("event_type", event_type).record("message_id", &message_id);
                 let member = match &event.change {
                     Change::Membership(membership) => Some(membership.content.user_id.clone()),
                     _ => None,
                 };
                 let delivery = delivery(message_id.clone(), event.subject, clock::now_ms());
-                let outcome = self.store.deliver(delivery, vec![event.change]).await?;
+                let outcome =
+                    self.store.deliver(delivery, vec![event.change]).instrument(trace_span!("apply")).await?;
                 if let (Some(hydrator), Some(user_id)) = (&self.hydrator, member) {
                     hydrator.note(user_id);
                 }

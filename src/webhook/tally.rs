@@ -42,12 +42,17 @@ impl Tally {
 
     /// This is its answer.
     pub(super) fn end(mut self, answer: &Result<Outcome, ReceiveError>) {
-        self.outcome = match answer {
-            Ok(outcome) => outcome.as_str(),
-            Err(ReceiveError::Signature(_)) => "rejected",
-            Err(ReceiveError::Unusable(_)) => "dead",
-            Err(ReceiveError::NoSecret | ReceiveError::Store(_)) => "failed",
-        };
+        self.outcome = outcome(answer);
+    }
+}
+
+/// The word for an answer, in metrics and spans.
+pub(super) fn outcome(answer: &Result<Outcome, ReceiveError>) -> &'static str {
+    match answer {
+        Ok(outcome) => outcome.as_str(),
+        Err(ReceiveError::Signature(_)) => "rejected",
+        Err(ReceiveError::Unusable(_)) => "dead",
+        Err(ReceiveError::NoSecret | ReceiveError::Store(_)) => "failed",
     }
 }
 

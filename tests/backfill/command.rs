@@ -138,6 +138,7 @@ async fn what_it_cannot_do_it_says_with_the_mend() {
     let said = text(&output.stderr);
     assert!(said.contains("set CLERK_SECRET_KEY to a key from the API keys page"), "{said}");
     assert!(!said.contains("sk_test_another"), "{said}");
+    assert_eq!(said.matches("refuses the secret key").count(), 1, "the cause is said once: {said}");
     assert!(text(&output.stdout).contains("full pass, failed"), "{}", text(&output.stdout));
 
     let output = binary.reconcile(&[], &[("CLERK_SECRET_KEY", "")]).await;

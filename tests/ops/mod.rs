@@ -5,6 +5,8 @@ mod console;
 mod counting;
 mod families;
 mod listener;
+mod loudness;
 mod scrape;
+mod traces;
 mod watched;
 mod watching;

@@ -20,7 +20,7 @@ fn flags(arguments: &[&str]) -> Flags {
     Cli::try_parse_from(["roster", "serve"].iter().chain(arguments)).unwrap().settings
 }
 
-fn gather(flags: &Flags, environment: &[(&str, &str)], folder: &Path) -> Values {
+pub fn gather(flags: &Flags, environment: &[(&str, &str)], folder: &Path) -> Values {
     let map: HashMap<String, OsString> =
         environment.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(*value))).collect();
     Values::gather(flags, &|name| map.get(name).cloned(), folder)
@@ -61,6 +61,7 @@ fn nothing_set_means_the_documented_defaults() {
         read_through_ms: 800,
         cache_mb: 256,
         journal_days: 30,
+        otlp_endpoint: None,
         log: Log {
             filter: "info",
             format: None,
@@ -315,11 +316,15 @@ fn webhook_secrets_must_be_usable() {
 }
 
 #[test]
-fn a_database_is_a_file_for_now() {
+fn a_database_is_a_file_or_a_server_whose_password_is_not_shown() {
     let config = check(&[("DATABASE_URL", "sqlite:///data/roster.db")]).unwrap();
     assert!(matches!(config.database, Database::Sqlite(path) if path == Path::new("/data/roster.db")));
-    let problems = check(&[("DATABASE_URL", "postgres://u:hush@db/roster")]).unwrap_err().to_string();
-    assert!(problems.contains("not supported by this build yet") && !problems.contains("hush"), "{problems}");
+    let config = check(&[("DATABASE_URL", "postgres://u:hush@db/roster")]).unwrap();
+    assert!(matches!(config.database, Database::Postgres(_)));
+    assert!(!format!("{config:?}").contains("hush"));
+    let problems =
+        check(&[("DATABASE_URL", "postgres://u:hush@db/roster?sslmod=off")]).unwrap_err().to_string();
+    assert!(problems.contains("a parameter that is not known") && !problems.contains("hush"), "{problems}");
 }
 
 #[test]
@@ -333,4 +338,22 @@ fn roster_log_wins_over_rust_log() {
 fn a_command_may_look_at_a_few_variables_only() {
     let values = gather(&Flags::default(), &[("PORT", "81"), ("DATABASE_URL", "nonsense")], &folder());
     assert_eq!(values.keep(&["PORT"]).check().unwrap().listen.port(), 81);
+}
+
+#[test]
+fn a_collector_is_an_address_without_secrets() {
+    let endpoint =
+        |text: &str| check(&[("OTEL_EXPORTER_OTLP_ENDPOINT", text)]).map(|config| config.otlp_endpoint);
+    for good in
+        ["http://localhost:4318", "https://otlp.example.com/one/", "http://collector.monitoring.svc:4318"]
+    {
+        assert!(endpoint(good).unwrap().is_some(), "{good}");
+    }
+    for bad in
+        ["localhost:4318", "grpc://localhost:4317", "http://key:hush@host", "http://host?key=hush", "http://"]
+    {
+        let problems = endpoint(bad).unwrap_err().to_string();
+        assert!(problems.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"), "{problems}");
+        assert!(!problems.contains("hush"), "{problems}");
+    }
 }

@@ -3,6 +3,7 @@
 mod command;
 mod configuration;
 mod connections;
+mod example;
 mod lifecycle;
 mod manifests;
 

@@ -4,4 +4,5 @@ mod convergence;
 mod history;
 mod journal;
 mod neighbours;
+mod passes;
 mod questions;

@@ -10,7 +10,8 @@ use chrono::DateTime;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
-use tracing::{debug, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, debug, trace_span, warn};
 
 use super::error::{ApiError, Refusal};
 use super::limiter::{LONGEST_WAIT, Lane, Limiter};
@@ -130,11 +131,24 @@ impl Caller {
             .acquire(lane)
             .await
             .map_err(|held| Failed::for_good(ApiError::RateLimited { retry_after: Some(held.0) }))?;
-        let sent = self.client.get(url.clone()).bearer_auth(self.key.expose_secret()).send().await;
+        let span = trace_span!(
+            "clerk",
+            otel.name = "GET",
+            otel.kind = "client",
+            http.request.method = "GET",
+            url.path = url.path(),
+            http.response.status_code = Empty,
+            otel.status_code = Empty,
+        );
+        let request = self.client.get(url.clone()).bearer_auth(self.key.expose_secret());
+        let sent = request.send().instrument(span.clone()).await;
         drop(permit);
-        match &sent {
-            Ok(response) => count(response.status().as_str()),
-            Err(_) => count("none"),
+        if let Ok(response) = &sent {
+            count(response.status().as_str());
+            span.record("http.response.status_code", response.status().as_u16());
+        } else {
+            count("none");
+            span.record("otel.status_code", "ERROR");
         }
         let mut response = sent.map_err(no_answer)?;
         let status = response.status();

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, trace_span, warn};
 
 use super::Revision;
 use super::fetch::{FetchError, Fetcher};
@@ -134,11 +134,12 @@ impl Remote {
     fn start_flight(self: &Arc<Self>, now_ms: i64) -> watch::Receiver<()> {
         let (sender, receiver) = watch::channel(());
         let remote = Arc::clone(self);
-        tokio::spawn(async move {
+        let flight = async move {
             let fetched = remote.fetcher.fetch().await;
             remote.land(fetched, now_ms);
             drop(sender);
-        });
+        };
+        tokio::spawn(flight.instrument(trace_span!("key set", otel.kind = "client")));
         receiver
     }
 
