@@ -8,6 +8,7 @@ mod backend;
 pub mod backup;
 mod error;
 mod events;
+mod feed;
 mod generation;
 mod invitations;
 mod journal;
@@ -45,6 +46,8 @@ pub use apply::Applied;
 use apply::Work;
 pub use error::StoreError;
 pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
+use feed::Feed;
+pub use feed::{Follower, MemberChange, News, Told};
 use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
@@ -64,6 +67,7 @@ pub struct Store {
     budget: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     generations: Arc<Generations>,
+    feed: Arc<Feed>,
     closing: CancellationToken,
 }
 
@@ -79,18 +83,27 @@ impl Store {
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
         let mut connection = backend::prepare(path).await?;
         let generations = Arc::new(Generations::new(journal::as_of_ms(&mut connection).await?));
+        let version = versions::newest(&mut connection).await?;
         connection.close().await?;
         let closing = CancellationToken::new();
+        let readers = backend::readers(path);
+        let feed = feed::start(readers.clone(), version, closing.clone());
         let erased = scrub::start(path.to_owned(), closing.clone());
-        let (queue, writer) =
-            writer::start(path.to_owned(), erased, Arc::clone(&generations), closing.clone());
+        let (queue, writer) = writer::start(
+            path.to_owned(),
+            erased,
+            Arc::clone(&generations),
+            Arc::clone(&feed),
+            closing.clone(),
+        );
         Ok(Self {
-            readers: backend::readers(path),
+            readers,
             bookkeeping: backend::bookkeeping(path),
             queue,
             budget: Arc::new(Semaphore::new(writer::BUDGET_KIB)),
             writer: Arc::new(Mutex::new(Some(writer))),
             generations,
+            feed,
             closing,
         })
     }
@@ -154,6 +167,11 @@ impl Store {
     /// number is the same.
     pub fn generation(&self, organization: &OrganizationId) -> u64 {
         self.generations.of(organization)
+    }
+
+    /// Follows the members of an organization for one of its users, from now on.
+    pub fn follow(&self, organization: &OrganizationId, user: &UserId) -> Follower {
+        self.feed.follow(organization, user)
     }
 
     /// Members and invitations of one organization, by e-mail address, filtered and paged, as they stand at `now_ms`.

@@ -97,8 +97,9 @@ pub(super) async fn since(
     db: &mut SqliteConnection,
     version: i64,
 ) -> Result<Option<Vec<(i64, OrganizationId)>>, StoreError> {
+    let newest = newest(&mut *db).await?;
     let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(&mut *db).await?;
-    if oldest.is_none_or(|oldest| oldest > version + 1) && newest(&mut *db).await? > version {
+    if !is_all_after(version, newest, oldest) {
         return Ok(None);
     }
     let rows: Vec<(i64, String)> = sqlx::query_as(SINCE).bind(version).fetch_all(db).await?;
@@ -107,4 +108,16 @@ pub(super) async fn since(
         Ok((version, id))
     };
     rows.into_iter().map(touched).collect::<Result<_, StoreError>>().map(Some)
+}
+
+/// Whether nothing that came after `version` is forgotten, and `version` itself was there.
+pub(super) async fn has_all_after(db: &SqlitePool, version: i64) -> Result<bool, StoreError> {
+    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(db).await?;
+    let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(db).await?;
+    Ok(is_all_after(version, newest, oldest))
+}
+
+/// No version between the oldest that is kept and the newest is missing.
+fn is_all_after(version: i64, newest: i64, oldest: Option<i64>) -> bool {
+    version == newest || version < newest && oldest.is_some_and(|oldest| oldest <= version.saturating_add(1))
 }

@@ -21,7 +21,7 @@ pub(super) const EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     last: Option<Last>,
-    /// The versions that this process wrote since.
+    /// The versions that this process wrote since, where others wrote between them.
     own: BTreeSet<i64>,
 }
 
@@ -46,7 +46,15 @@ pub(super) enum Seen {
 impl Watch {
     /// This process has committed a version.
     pub(super) fn wrote(&mut self, version: Option<i64>) {
-        self.own.extend(version);
+        match &mut self.last {
+            Some(last) if version == Some(last.version + 1) => last.version += 1,
+            _ => self.own.extend(version),
+        }
+    }
+
+    /// Every version up to this one has been seen, whoever wrote it; `None` before the first look.
+    pub(super) fn seen(&self) -> Option<i64> {
+        self.last.map(|last| last.version)
     }
 
     /// Looks at what others have committed. The first look cannot tell.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{self, Applied, Work, Written};
 use super::backend;
 use super::error::StoreError;
+use super::feed::Feed;
 use super::generation::Generations;
 use super::journal;
 use super::watch::{self, Seen, Watch};
@@ -40,16 +41,17 @@ pub(super) struct Job {
 type Answer = Result<Vec<Applied>, StoreError>;
 
 /// Starts the writer. Told to close, it takes no more, finishes what waits, and ends. `erased` hears of every
-/// erasure, `generations` of every change, be it of this process or of another one.
+/// erasure, `generations` and then `feed` of every change, be it of this process or of another one.
 pub(super) fn start(
     path: PathBuf,
     erased: Arc<Notify>,
     generations: Arc<Generations>,
+    feed: Arc<Feed>,
     closing: CancellationToken,
 ) -> (mpsc::Sender<Job>, JoinHandle<()>) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let writer =
-        Writer { path, connection: None, watch: Watch::default(), watches: true, erased, generations };
+        Writer { path, connection: None, watch: Watch::default(), watches: true, erased, generations, feed };
     (sender, tokio::spawn(writer.run(queue, closing)))
 }
 
@@ -62,6 +64,7 @@ struct Writer {
     watches: bool,
     erased: Arc<Notify>,
     generations: Arc<Generations>,
+    feed: Arc<Feed>,
 }
 
 impl Writer {
@@ -134,6 +137,7 @@ impl Writer {
         self.watch.wrote(written.version);
         self.generations.touch(&written.touched);
         self.generations.advance(written.last_applied_ms);
+        self.feed.know(self.watch.seen());
         if written.erased {
             self.erased.notify_one();
         }
@@ -180,6 +184,7 @@ impl Writer {
             Seen::Organizations(organizations) => self.generations.touch(&organizations),
             Seen::Anything => self.generations.touch_all(),
         }
+        self.feed.know(self.watch.seen());
         self.generations.advance(journal::as_of_ms(connection).await?);
         Ok(())
     }
