@@ -88,7 +88,7 @@ pub(super) fn public(content_type: &'static str, body: &'static [u8]) -> Respons
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(tag) = HeaderValue::try_from(caching::tag(body, None)) {
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", caching::tag(body, None))) {
         headers.insert(ETAG, tag);
     }
     response

@@ -3,7 +3,7 @@
 mod ending;
 mod following;
 mod keeping;
-mod reader;
+pub mod reader;
 mod resuming;
 mod slow;
 mod town;
