@@ -15,6 +15,7 @@ mod contract;
 mod crash;
 mod delivery;
 mod fixtures;
+mod instances;
 mod isolation;
 mod openapi;
 mod ops;

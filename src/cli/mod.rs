@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod events;
 pub mod health;
 pub mod man;
+pub mod migrate_store;
 pub mod openapi;
 mod paint;
 pub mod reconcile;
@@ -68,6 +69,11 @@ pub enum Command {
     /// Copy the SQLite database to a new file, beside a running service
     #[command(after_help = "Example: roster backup roster-$(date +%F).db")]
     Backup(backup::Backup),
+    /// Move a site to another database, for example from SQLite to PostgreSQL
+    #[command(
+        after_help = "Example: roster migrate-store --from sqlite:roster.db --to postgres://roster@db/roster"
+    )]
+    MigrateStore(migrate_store::MigrateStore),
     /// Ask the running service for a sign of life (for container health checks)
     #[command(after_help = "Example: roster health --port 8080")]
     Health,
@@ -129,6 +135,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Events(events) => events.run(&cli.settings).await,
         Command::Doctor => doctor::run(&cli.settings).await,
         Command::Backup(backup) => backup.run(&cli.settings).await,
+        Command::MigrateStore(migrate_store) => migrate_store.run().await,
         Command::Health => health::run(&cli.settings).await,
         Command::Openapi => openapi::run(),
         Command::Completions { shell } => completions::run(shell),

@@ -11,12 +11,28 @@ pub(super) fn parse(text: &str) -> Result<Database, &'static str> {
     let (scheme, rest) = text.split_once(':').ok_or("must begin with sqlite: or postgres:")?;
     match scheme.to_ascii_lowercase().as_str() {
         "sqlite" => sqlite(rest.strip_prefix("//").unwrap_or(rest)),
-        "postgres" | "postgresql" if reqwest::Url::parse(text).is_ok_and(|url| url.has_host()) => {
-            Err("names PostgreSQL, which is not supported by this build yet")
-        }
-        "postgres" | "postgresql" => Err("is not a postgres: URL"),
+        "postgres" | "postgresql" => postgres(text),
         _ => Err("must begin with sqlite: or postgres:"),
     }
+}
+
+/// The driver ignores what it does not know, so a misspelt parameter would do nothing, in silence.
+const PARAMETERS: [&str; 9] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "user", "password", "dbname"];
+
+fn postgres(text: &str) -> Result<Database, &'static str> {
+    let wrong = "is not a postgres: URL, such as postgres://roster:password@db.example.com/roster";
+    let url = reqwest::Url::parse(text).map_err(|_| wrong)?;
+    if !url.has_host() && !url.query_pairs().any(|(name, _)| name == "host") {
+        return Err(wrong);
+    }
+    if !url.query_pairs().all(|(name, _)| PARAMETERS.contains(&name.as_ref())) {
+        return Err("has a parameter that is not known; those are sslmode, sslrootcert, sslcert, sslkey, \
+                    host, port, user, password and dbname");
+    }
+    // The driver's own reading of it, so that it cannot fail later.
+    text.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| wrong)?;
+    Ok(Database::Postgres(text.into()))
 }
 
 fn sqlite(path: &str) -> Result<Database, &'static str> {
@@ -67,7 +83,10 @@ mod tests {
             "sqlite:a%00b",
             "sqlite:%FF",
             "postgres:",
-            "postgres://user:word@db/roster",
+            "postgres:///roster",
+            "postgres://db:port/roster",
+            "postgres://db/roster?sslmode=perhaps",
+            "postgres://db/roster?ssl_mode=require",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

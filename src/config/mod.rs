@@ -107,6 +107,13 @@ pub enum Database {
     Postgres(SecretString),
 }
 
+impl Database {
+    /// Reads a `sqlite:` or `postgres:` URL. The error continues a sentence that begins with what holds the URL.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        database::parse(url)
+    }
+}
+
 /// Where the public keys of session tokens come from.
 #[derive(Debug, Clone)]
 pub enum KeySource {

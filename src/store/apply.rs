@@ -10,8 +10,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
 use super::parents::{self, Keys, Parent};
@@ -73,7 +72,7 @@ impl Work {
 /// What became of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// How what was known differed from a state that was shown.
+    /// How what was known differed.
     pub found: Difference,
     /// Whether the read model changed.
     pub outcome: Outcome,
@@ -83,18 +82,18 @@ pub struct Applied {
 pub(super) struct Written {
     /// For each piece of work the outcome of a delivery, or what became of each change of a pass.
     pub(super) outcomes: Vec<Vec<Applied>>,
-    /// The organizations of which an answer may be another one now.
-    pub(super) touched: BTreeSet<OrganizationId>,
     /// The version of these, when there are any.
     pub(super) version: Option<i64>,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
+    /// Organizations of which an answer may be another one now.
+    pub(super) touched: BTreeSet<OrganizationId>,
     /// When the newest event of those that were applied happened.
     pub(super) last_applied_ms: Option<i64>,
 }
 
 /// Writes a batch within the caller's transaction.
-pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<Written, StoreError> {
+pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written, StoreError> {
     let mut settled = journal::settled(db, work.iter().filter_map(|work| work.delivery())).await?;
     let mut model = Model::load(db, work).await?;
     let mut entries = Vec::with_capacity(work.len());
@@ -128,13 +127,13 @@ pub(super) async fn batch(db: &mut SqliteConnection, work: &[&Work]) -> Result<W
             }
         }
     }
-    let Bumped { touched, version } = model.save(db).await?;
+    let touched = model.save(db).await?;
     let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
     let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
-    let erased = model.erased_users();
-    journal::erase(db, &erased).await?;
-    Ok(Written { outcomes, touched, version, erased: !erased.is_empty(), last_applied_ms })
+    let erased = journal::erase(db, &model.erased_users()).await?;
+    let Bumped { touched, version } = versions::bump(db, touched).await?;
+    Ok(Written { outcomes, version, erased, touched, last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {
@@ -176,7 +175,7 @@ struct Growth {
     effect: Effect,
 }
 impl Model {
-    async fn load(db: &mut SqliteConnection, work: &[&Work]) -> Result<Self, StoreError> {
+    async fn load(db: &mut Connection, work: &[&Work]) -> Result<Self, StoreError> {
         let (mut users, mut organizations) = (BTreeSet::new(), BTreeSet::new());
         let (mut memberships, mut invitations) = (BTreeSet::new(), BTreeSet::new());
         let mut parents = Parents::default();
@@ -423,8 +422,8 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    /// Saves what grew and what follows from it. Answers with the organizations that it touched.
-    async fn save(&self, db: &mut SqliteConnection) -> Result<Bumped, StoreError> {
+    /// Saves what grew and what follows from it. Answers with what it touched.
+    async fn save(&self, db: &mut Connection) -> Result<Touched, StoreError> {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
@@ -434,15 +433,12 @@ impl Model {
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
         states::save_invitations(db, grown_invitations, |state| self.invitation_fell(state)).await?;
 
-        let newly_deleted = |growth: &Growth| !growth.before.deleted;
-        let deleted_users: Vec<_> = (grown.users.iter())
-            .filter(|(id, growth)| newly_deleted(growth) && self.is_user_deleted(id))
-            .map(|(id, _)| id)
-            .collect();
-        let deleted_organizations: Vec<_> = (grown.organizations.iter())
-            .filter(|(id, growth)| newly_deleted(growth) && self.is_organization_deleted(id))
-            .map(|(id, _)| id)
-            .collect();
+        let deleted =
+            grown.users.iter().filter(|(id, growth)| !growth.before.deleted && self.is_user_deleted(id));
+        let deleted_users: Vec<_> = deleted.map(|(id, _)| id).collect();
+        let deleted = (grown.organizations.iter())
+            .filter(|(id, growth)| !growth.before.deleted && self.is_organization_deleted(id));
+        let deleted_organizations: Vec<_> = deleted.map(|(id, _)| id).collect();
         project::fall_with_users(db, &deleted_users).await?;
         project::fall_with_organizations(db, &deleted_organizations).await?;
 
@@ -467,10 +463,9 @@ impl Model {
             .collect();
         project::list(db, &listed).await?;
 
-        let organizations =
-            grown.organizations.iter().filter(|(_, growth)| seen(growth)).map(|(id, _)| id).collect();
-        versions::bump(db, Touched { places: &places, unlisted: &unlisted, organizations: &organizations })
-            .await
+        let organizations = grown.organizations.iter().filter(|(_, growth)| seen(growth));
+        let organizations = organizations.map(|(id, _)| id.clone()).collect();
+        Ok(Touched { places, unlisted, organizations })
     }
 
     /// What decides where a user stands in the lists.

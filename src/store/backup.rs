@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::backend;
+use super::migrations;
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,7 @@ pub async fn look(path: &Path) -> Result<Look, sqlx::Error> {
     let mut connection = open(path).await?;
     let schema: i64 =
         sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
-    let is_newer = backend::migrations().iter().all(|known| known.version < schema);
+    let is_newer = migrations::sqlite().iter().all(|known| known.version < schema);
     let last_arrival_ms =
         sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(&mut connection).await?;
     connection.close().await?;

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sqlx::error::ErrorKind;
+use sqlx::postgres::PgDatabaseError;
+
 /// Why the store did not do it. "Not found" is no error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -26,12 +29,65 @@ pub enum StoreError {
     /// Its schema cannot be brought up to date.
     #[error("the schema of the database cannot be brought up to date; is it from a newer Roster?")]
     Schema(#[source] Arc<sqlx::migrate::MigrateError>),
-    /// This kind of database is not supported.
-    #[error("this build of Roster keeps its data in SQLite only; set DATABASE_URL=sqlite://roster.db")]
-    Unsupported,
+    /// The database did not answer. What was asked of it may have been done.
+    #[error("the database did not answer in time")]
+    Silent,
+    /// The server cannot be had.
+    #[error("PostgreSQL cannot be used; check DATABASE_URL, and that the server runs and lets this user in")]
+    Unreachable(#[source] Arc<sqlx::Error>),
+    /// The server is older than what was tested.
+    #[error("PostgreSQL {0} is too old: Roster needs PostgreSQL 14 or later")]
+    TooOld(String),
+    /// The server would sort, or refuse, what people are called.
+    #[error("the PostgreSQL database has the encoding {0}: make one with ENCODING 'UTF8'")]
+    Encoding(String),
+    /// A site was moved here by half.
+    #[error("a move into this database was not finished: run the same `roster migrate-store` again")]
+    HalfMoved,
     /// A stored value has a form that this program never writes.
     #[error("the database holds a `{0}` that Roster did not write")]
     Foreign(&'static str),
+}
+
+impl StoreError {
+    /// Whether the database as a whole is to blame, so that trying each piece of work alone would only take
+    /// time.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(error) => match error.as_ref() {
+                sqlx::Error::Database(error) => {
+                    error.kind() == ErrorKind::Other && !is_about_values(error.as_ref())
+                }
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => false,
+                _ => true,
+            },
+            Self::Foreign(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether another try may succeed at once: the connection was cut, or PostgreSQL undid the transaction for
+    /// the sake of another one, or was told to stop.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Database(error) => match error.as_ref() {
+                sqlx::Error::Io(_) => true,
+                sqlx::Error::Database(error) => {
+                    matches!(error.code().as_deref(), Some("40001" | "40P01" | "57P01" | "57P02" | "25006"))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// PostgreSQL's classes of errors of values that cannot be stored: not a value of that type, and too large.
+fn is_about_values(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
+        let class = error.code().get(..2);
+        class == Some("22") || class == Some("54")
+    })
 }
 
 impl From<sqlx::Error> for StoreError {

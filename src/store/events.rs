@@ -4,8 +4,10 @@
 
 use serde::{Serialize, Serializer};
 
+use super::connection::Row;
 use super::error::StoreError;
 use super::journal::DEAD;
+use super::rows::cell;
 use super::{Store, scrub};
 use crate::config::Database;
 use crate::domain::UserId;
@@ -119,11 +121,19 @@ pub struct Footprint {
     pub events: u64,
 }
 
-type Row = (String, String, Option<String>, Option<String>, Option<i64>, i64, String, Option<String>);
-
-fn event(row: Row) -> StoredEvent {
-    let (message_id, event_type, object_id, user_id, occurred_at_ms, received_at_ms, outcome, error) = row;
-    StoredEvent { message_id, event_type, object_id, user_id, occurred_at_ms, received_at_ms, outcome, error }
+fn event(row: &Row) -> Result<StoredEvent, StoreError> {
+    let (message_id, event_type, object_id, user_id, occurred_at_ms, received_at_ms, outcome, error) =
+        row.tuple()?;
+    Ok(StoredEvent {
+        message_id,
+        event_type,
+        object_id,
+        user_id,
+        occurred_at_ms,
+        received_at_ms,
+        outcome,
+        error,
+    })
 }
 
 macro_rules! events {
@@ -173,37 +183,39 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let dead = filter.outcome.as_deref() == Some(DEAD);
-        let rows: Vec<Row> = sqlx::query_as(if dead { LIST_DEAD } else { LIST })
-            .bind(before.received_at_ms)
-            .bind(&before.message_id)
-            .bind(&filter.outcome)
-            .bind(&filter.event_type)
-            .bind(&filter.subject)
-            .bind(i64::try_from(limit).unwrap_or(PAGE).min(PAGE))
-            .fetch_all(&self.readers)
-            .await?;
-        Ok(rows.into_iter().map(event).collect())
+        let cells = [
+            cell(before.received_at_ms),
+            cell(before.message_id.as_str()),
+            cell(&filter.outcome),
+            cell(&filter.event_type),
+            cell(&filter.subject),
+            cell(i64::try_from(limit).unwrap_or(PAGE).min(PAGE)),
+        ];
+        let mut db = self.readers.acquire().await?;
+        let rows = db.fetch(if dead { LIST_DEAD } else { LIST }, &cells).await?;
+        rows.iter().map(event).collect()
     }
 
     /// One event.
     pub async fn event(&self, message_id: &str) -> Result<Option<StoredEvent>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(ONE).bind(message_id).fetch_optional(&self.readers).await?;
-        Ok(row.map(event))
+        let row = self.readers.acquire().await?.fetch_optional(ONE, &[cell(message_id)]).await?;
+        row.as_ref().map(event).transpose()
     }
 
     /// What an event says, stripped to what we use; `None` when nothing of it was kept, or it was erased.
     pub async fn event_payload(&self, message_id: &str) -> Result<Option<String>, StoreError> {
-        let payload: Option<Option<String>> =
-            sqlx::query_scalar(PAYLOAD).bind(message_id).fetch_optional(&self.readers).await?;
-        Ok(payload.flatten())
+        let row = self.readers.acquire().await?.fetch_optional(PAYLOAD, &[cell(message_id)]).await?;
+        row.map_or(Ok(None), |row| Ok(row.try_get(0)?))
     }
 
     /// What there is of one person.
     pub async fn footprint(&self, user: &UserId) -> Result<Footprint, StoreError> {
+        let mut db = self.readers.acquire().await?;
+        let cells = [cell(user.as_str())];
         let known: Option<(Option<i64>,)> =
-            sqlx::query_as(USER).bind(user.as_str()).fetch_optional(&self.readers).await?;
+            db.fetch_optional(USER, &cells).await?.as_ref().map(Row::tuple).transpose()?;
         let (all_memberships, memberships, invitations, all_events, events): (i64, i64, i64, i64, i64) =
-            sqlx::query_as(TRACES).bind(user.as_str()).fetch_one(&self.readers).await?;
+            db.fetch_one(TRACES, &cells).await?.tuple()?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         Ok(Footprint {
             is_known: known.is_some() || all_memberships + invitations + all_events > 0,

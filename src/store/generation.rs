@@ -10,7 +10,7 @@
 //! of another be read once more, which costs a little and is never wrong.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::domain::OrganizationId;
 
@@ -26,6 +26,8 @@ pub(super) struct Generations {
     slots: Box<[AtomicU64]>,
     hasher: RandomState,
     as_of_ms: AtomicI64,
+    /// Whether others may change something unheard.
+    in_doubt: AtomicBool,
 }
 
 impl Generations {
@@ -34,12 +36,25 @@ impl Generations {
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
             as_of_ms: AtomicI64::new(as_of_ms.unwrap_or(NEVER)),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
-    /// The number of an organization.
+    /// The number of an organization. While others are not heard it is another one at each look, so that nothing
+    /// that is kept is current.
     pub(super) fn of(&self, organization: &OrganizationId) -> u64 {
-        self.slot(organization).map_or(0, |slot| slot.load(Ordering::SeqCst))
+        let in_doubt = u64::from(self.in_doubt.load(Ordering::SeqCst));
+        self.slot(organization).map_or(0, |slot| slot.fetch_add(in_doubt, Ordering::SeqCst) + in_doubt)
+    }
+
+    /// Others are not heard any more. False when that is known already.
+    pub(super) fn doubt(&self) -> bool {
+        !self.in_doubt.swap(true, Ordering::SeqCst)
+    }
+
+    /// Others are heard; what they wrote meanwhile is known.
+    pub(super) fn trust(&self) {
+        self.in_doubt.store(false, Ordering::SeqCst);
     }
 
     /// These organizations have changed; the change is committed.
@@ -93,6 +108,19 @@ mod tests {
         assert!(ids.iter().zip(&before).filter(|(id, before)| generations.of(id) == **before).count() > 90);
         generations.touch_all();
         assert!(ids.iter().zip(&before).all(|(id, before)| generations.of(id) > *before));
+    }
+
+    #[test]
+    fn in_doubt_nothing_is_current() {
+        let generations = Generations::new(None);
+        let id = OrganizationId::parse("org_1").unwrap();
+        assert_eq!(generations.of(&id), generations.of(&id));
+        assert!(generations.doubt() && !generations.doubt());
+        let kept = generations.of(&id);
+        assert!(generations.of(&id) > kept);
+        generations.trust();
+        assert!(generations.of(&id) > kept);
+        assert_eq!(generations.of(&id), generations.of(&id));
     }
 
     #[test]

@@ -6,9 +6,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-
+use super::connection::{Connection, Pool, Row};
 use super::error::StoreError;
 use super::members;
 use super::rows::{Statement, cell};
@@ -34,12 +32,13 @@ static ACCEPTED: Statement<2> = Statement::new(
 /// Answers one question, asked in the order of addresses. Invitations belong to nobody yet, so that none is left
 /// when certain users are asked for.
 pub(super) async fn list(
-    readers: &SqlitePool,
+    readers: &Pool,
     query: &MemberQuery,
     shown: Shown,
     now_ms: i64,
 ) -> Result<EntryPage, StoreError> {
-    let mut moment = readers.begin().await?;
+    let mut moment = readers.acquire().await?;
+    moment.begin_reading().await?;
     let mut entries = Vec::new();
     let mut more = false;
     if shown.shows(Activity::Active) {
@@ -70,14 +69,14 @@ fn place(cursor: &Cursor) -> (String, String) {
 }
 
 async fn not_accepted(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     query: &MemberQuery,
     shown: Shown,
     now_ms: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let after = query.after.as_ref().map(place);
     let mut entries = Vec::new();
-    for row in sqlx::query(NOT_ACCEPTED).bind(query.organization_id.as_str()).fetch_all(db).await? {
+    for row in db.fetch(NOT_ACCEPTED, &[cell(query.organization_id.as_str())]).await? {
         let mut invitation = invitation(&row, &query.organization_id)?;
         invitation.status = invitation.status_at(now_ms);
         if !query.filter.matches_invitation(&invitation) {
@@ -94,7 +93,7 @@ async fn not_accepted(
 
 /// Puts to each member the newest invitation that it has accepted.
 async fn accepted(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     organization: &OrganizationId,
     entries: &mut [Entry],
 ) -> Result<(), StoreError> {
@@ -115,7 +114,7 @@ async fn accepted(
     Ok(())
 }
 
-fn invitation(row: &SqliteRow, organization: &OrganizationId) -> Result<Invitation, StoreError> {
+fn invitation(row: &Row, organization: &OrganizationId) -> Result<Invitation, StoreError> {
     let user_id = row.try_get::<Option<String>, _>("user_id")?.map(UserId::parse).transpose();
     Ok(Invitation {
         id: InvitationId::parse(row.try_get::<String, _>("id")?)

@@ -5,9 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-
+use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::rows::{Statement, cell, ids};
 use crate::domain::{InvitationId, MembershipId, Outcome, UserId};
@@ -64,7 +62,7 @@ static SETTLED: Statement<1> = Statement::new(
 
 /// Which of these messages were applied, or stale, before.
 pub(super) async fn settled<'a>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     deliveries: impl Iterator<Item = &'a Delivery>,
 ) -> Result<HashSet<String>, StoreError> {
     let rows = ids(deliveries.map(|delivery| delivery.message_id.as_str()));
@@ -87,7 +85,7 @@ const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_applied_
 
 /// Writes the entries of a batch; the payload of one that `is_erased` is left out.
 pub(super) async fn record(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     entries: Vec<Entry<'_>>,
     is_erased: impl Fn(&Delivery) -> bool,
 ) -> Result<(), StoreError> {
@@ -112,7 +110,7 @@ pub(super) async fn record(
     let rows: Vec<_> = rows.collect();
     RECORD.execute(&mut *db, &rows).await?;
     if let Some(at_ms) = last_applied {
-        sqlx::query(ADVANCE).bind(at_ms).execute(db).await?;
+        db.execute(ADVANCE, &[cell(at_ms)]).await?;
     }
     Ok(())
 }
@@ -130,31 +128,32 @@ static ERASE_MEMBERSHIPS: Statement<1> = Statement::new(
 );
 
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
-/// and of the invitations that they accepted.
-pub(super) async fn erase(db: &mut SqliteConnection, users: &BTreeSet<&UserId>) -> Result<(), StoreError> {
+/// and of the invitations that they accepted. Answers whether there are any.
+pub(super) async fn erase(db: &mut Connection, users: &BTreeSet<&UserId>) -> Result<bool, StoreError> {
     let rows = ids(users.iter().map(|id| id.as_str()));
     for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
         statement.execute(&mut *db, &rows).await?;
     }
-    Ok(())
+    Ok(!users.is_empty())
 }
 
 /// The later of the last applied event's time and the start of the last completed pass.
-pub(super) async fn as_of_ms(db: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar("SELECT MAX(at_ms) FROM progress").fetch_one(db).await?)
+pub(super) async fn as_of_ms(db: &mut Connection) -> Result<Option<i64>, StoreError> {
+    Ok(db.fetch_one("SELECT MAX(at_ms) FROM progress", &[]).await?.try_get(0)?)
 }
 
 /// When the newest event came in.
-pub(super) async fn last_arrival_ms(readers: &SqlitePool) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(readers).await?)
+pub(super) async fn last_arrival_ms(readers: &Pool) -> Result<Option<i64>, StoreError> {
+    let mut db = readers.acquire().await?;
+    Ok(db.fetch_one("SELECT MAX(received_at_ms) FROM events", &[]).await?.try_get(0)?)
 }
 
 /// The outcome is spelled out, because a partial index serves only what provably lies within it.
 const DEAD_LETTERS: &str = "SELECT COUNT(*) FROM events WHERE outcome = 'dead'";
 
 /// How many events could not be used.
-pub(super) async fn dead_letters(readers: &SqlitePool) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar(DEAD_LETTERS).fetch_one(readers).await?;
+pub(super) async fn dead_letters(readers: &Pool) -> Result<u64, StoreError> {
+    let count: i64 = readers.acquire().await?.fetch_one(DEAD_LETTERS, &[]).await?.try_get(0)?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
@@ -162,6 +161,10 @@ const FORGET: &str = "DELETE FROM events WHERE message_id IN
     (SELECT e.message_id FROM events e WHERE e.received_at_ms < $1 ORDER BY e.received_at_ms LIMIT $2)";
 
 /// Forgets events that came in before a moment, at most `limit` of them. Answers how many it forgot.
-pub(super) async fn forget(db: &SqlitePool, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
-    Ok(sqlx::query(FORGET).bind(before_ms).bind(limit).execute(db).await?.rows_affected())
+pub(super) async fn forget(db: &Pool, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+    let mut db = db.acquire().await?;
+    db.begin_writing().await?;
+    let forgotten = db.execute(FORGET, &[cell(before_ms), cell(limit)]).await?;
+    db.commit().await?;
+    Ok(forgotten)
 }

@@ -5,11 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{FromRow as _, Row as _};
 
+use super::connection::{Pool, Row};
 use super::error::StoreError;
-use super::rows::{Statement, ids};
+use super::rows::{Statement, cell, ids};
 use super::states::user_id;
 use crate::domain::{Entity, Known, OrganizationId, UserId, Version};
 
@@ -39,7 +38,7 @@ static KNOWN_INVITATIONS: Statement<1> =
 
 /// What is known of these objects. One that is missing in the answer is not known.
 pub(super) async fn of(
-    readers: &SqlitePool,
+    readers: &Pool,
     entity: Entity,
     objects: impl Iterator<Item = &str>,
 ) -> Result<HashMap<String, Known>, StoreError> {
@@ -49,10 +48,10 @@ pub(super) async fn of(
         Entity::Memberships => &KNOWN_MEMBERSHIPS,
         Entity::Invitations => &KNOWN_INVITATIONS,
     };
-    let rows = statement.fetch(&mut *readers.acquire().await?, &ids(objects)).await?;
+    let rows = statement.fetch(&mut readers.acquire().await?, &ids(objects)).await?;
     let mut known = HashMap::with_capacity(rows.len());
     for row in &rows {
-        let (id, updated, observed, digest, last_sign_in_at_ms, gone) = KnownRow::from_row(row)?;
+        let (id, updated, observed, digest, last_sign_in_at_ms, gone): KnownRow = row.tuple()?;
         if gone {
             known.insert(id, Known::Gone);
         } else if let (Some(updated_at_ms), Some(observed_at_ms), Some(content_digest)) =
@@ -96,7 +95,7 @@ macro_rules! unseen {
 
 /// Objects that stand and were last observed in a range of time, by id, after `after`.
 pub(super) async fn unseen(
-    readers: &SqlitePool,
+    readers: &Pool,
     entity: Entity,
     observed_ms: Range<i64>,
     after: &str,
@@ -108,19 +107,17 @@ pub(super) async fn unseen(
         Entity::Memberships => unseen!("memberships", "x.organization_id, x.user_id", "AND x.fallen = 0"),
         Entity::Invitations => unseen!("invitations", "x.organization_id, x.user_id", "AND x.fallen = 0"),
     };
-    let bound = sqlx::query_as(statement).bind(observed_ms.start).bind(observed_ms.end);
-    let rows: Vec<UnseenRow> = bound.bind(after).bind(limit).fetch_all(readers).await?;
-    let unseen = |(id, organization_id, user_id, created_at_ms)| Unseen {
-        id,
-        organization_id,
-        user_id,
-        created_at_ms,
+    let cells = [cell(observed_ms.start), cell(observed_ms.end), cell(after), cell(limit)];
+    let rows = readers.acquire().await?.fetch(statement, &cells).await?;
+    let unseen = |row: &Row| {
+        let (id, organization_id, user_id, created_at_ms): UnseenRow = row.tuple()?;
+        Ok(Unseen { id, organization_id, user_id, created_at_ms })
     };
-    Ok(rows.into_iter().map(unseen).collect())
+    rows.iter().map(unseen).collect()
 }
 
 /// How many objects stand.
-pub(super) async fn count(readers: &SqlitePool, entity: Entity) -> Result<u64, StoreError> {
+pub(super) async fn count(readers: &Pool, entity: Entity) -> Result<u64, StoreError> {
     let statement = match entity {
         Entity::Users => {
             "SELECT COUNT(*) FROM users WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
@@ -137,7 +134,7 @@ pub(super) async fn count(readers: &SqlitePool, entity: Entity) -> Result<u64, S
             WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL AND fallen = 0"
         }
     };
-    let count: i64 = sqlx::query_scalar(statement).fetch_one(readers).await?;
+    let count: i64 = readers.acquire().await?.fetch_one(statement, &[]).await?.try_get(0)?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
@@ -162,11 +159,11 @@ static INVITATIONS_OF_ORGANIZATIONS: Statement<1> = children!("invitations", "or
 /// The memberships and the invitations that would fall with these users and organizations; one that would fall
 /// with both is named twice.
 pub(super) async fn children(
-    readers: &SqlitePool,
+    readers: &Pool,
     users: &[UserId],
     organizations: &[OrganizationId],
 ) -> Result<(Vec<String>, Vec<String>), StoreError> {
-    let db = &mut *readers.acquire().await?;
+    let db = &mut readers.acquire().await?;
     let users = ids(users.iter().map(UserId::as_str));
     let organizations = ids(organizations.iter().map(OrganizationId::as_str));
     let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
@@ -176,7 +173,7 @@ pub(super) async fn children(
     Ok((texts(&memberships)?, texts(&invitations)?))
 }
 
-fn texts(rows: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
+fn texts(rows: &[Row]) -> Result<Vec<String>, StoreError> {
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
@@ -186,9 +183,9 @@ static KNOWN_PEOPLE: Statement<1> = Statement::new(
 );
 
 /// Those of these users of whom nothing is known.
-pub(super) async fn unknown_users(readers: &SqlitePool, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+pub(super) async fn unknown_users(readers: &Pool, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
     let rows = ids(users.iter().map(UserId::as_str));
-    let rows = KNOWN_PEOPLE.fetch(&mut *readers.acquire().await?, &rows).await?;
+    let rows = KNOWN_PEOPLE.fetch(&mut readers.acquire().await?, &rows).await?;
     let known: HashSet<UserId> = rows.iter().map(|row| user_id(row, "id")).collect::<Result<_, _>>()?;
     Ok(users.iter().filter(|id| !known.contains(id)).cloned().collect())
 }

@@ -2,54 +2,82 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-
+use super::connection::{Connection, Pool};
 use super::error::StoreError;
+use super::rows::cell;
 use crate::domain::model::Metadata;
 use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Role, User, UserId};
+use serde::Deserialize;
 
 /// How many rows one statement brings.
 const CHUNK: i64 = 500;
 
 /// One list statement: from which rows, in which order. It answers one value, a JSON array of arrays: a row of
-/// many columns costs more on its way out of the driver than in the database.
+/// many columns costs more on its way out of the driver than in the database. The two databases have other names
+/// for the functions.
 macro_rules! list {
-    ($from:literal, $key:literal) => {
+    ($begin:literal, $end:literal, $from:literal, $among:literal, $key:literal) => {
         concat!(
-            "SELECT json_group_array(json_array(id, first_name, last_name, username, email, image_url, has_image,
-                banned, user_metadata, created_at_ms, updated_at_ms, last_sign_in_at_ms, membership_id, role,
-                joined_at_ms, membership_metadata, membership_updated_at_ms))
-            FROM (SELECT u.id, u.first_name, u.last_name, u.username, u.email, u.image_url, u.has_image, u.banned,
+            "SELECT ",
+            $begin,
+            "id, first_name, last_name, username, email, image_url, has_image, banned, user_metadata,
+                created_at_ms, updated_at_ms, last_sign_in_at_ms, membership_id, role, joined_at_ms,
+                membership_metadata, membership_updated_at_ms",
+            $end,
+            " FROM (SELECT u.id, u.first_name, u.last_name, u.username, u.email, u.image_url, u.has_image, u.banned,
                 u.public_metadata AS user_metadata, u.created_at_ms, u.updated_at_ms, u.last_sign_in_at_ms,
                 m.id AS membership_id, m.role, m.created_at_ms AS joined_at_ms,
                 m.public_metadata AS membership_metadata, m.updated_at_ms AS membership_updated_at_ms
             FROM ",
             $from,
-            " AND x.organization_id = $1 AND u.id = x.user_id AND m.id = x.membership_id
-                AND (x.",
+            "members x CROSS JOIN users u CROSS JOIN memberships m
+            WHERE x.organization_id = $1",
+            $among,
+            " AND u.id = x.user_id AND m.id = x.membership_id AND (x.",
             $key,
             ", x.user_id) > ($2, $3) ORDER BY x.",
             $key,
-            ", x.user_id LIMIT $4)"
+            ", x.user_id LIMIT $4) AS listed"
         )
     };
-    (all $key:literal) => {
-        list!("members x CROSS JOIN users u CROSS JOIN memberships m WHERE true", $key)
+    (sqlite $from:literal, $among:literal, $key:literal) => {
+        list!("json_group_array(json_array(", "))", $from, $among, $key)
     };
-    (ids $key:literal) => {
+    (postgres $from:literal, $among:literal, $key:literal) => {
+        list!("CAST(COALESCE(json_agg(json_build_array(", ")), '[]') AS TEXT)", $from, $among, $key)
+    };
+    (sqlite all, $key:literal) => { list!(sqlite "", "", $key) };
+    (postgres all, $key:literal) => { list!(postgres "", "", $key) };
+    (sqlite ids, $key:literal) => {
+        list!(sqlite "json_each($5) AS r CROSS JOIN ", " AND x.user_id = r.value", $key)
+    };
+    (postgres ids, $key:literal) => {
         list!(
-            "json_each($5) AS r CROSS JOIN members x CROSS JOIN users u CROSS JOIN memberships m
-            WHERE x.user_id = r.value",
+            postgres "json_array_elements_text(CAST($5 AS JSON)) AS r (value) CROSS JOIN ",
+            " AND x.user_id = r.value",
             $key
         )
     };
+    ($database:ident) => {
+        Texts {
+            account: list!($database all, "account_created_at_ms"),
+            account_of_ids: list!($database ids, "account_created_at_ms"),
+            email: list!($database all, "email_key"),
+            email_of_ids: list!($database ids, "email_key"),
+        }
+    };
 }
 
-const BY_ACCOUNT: &str = list!(all "account_created_at_ms");
-const BY_EMAIL: &str = list!(all "email_key");
-const BY_ACCOUNT_OF_IDS: &str = list!(ids "account_created_at_ms");
-const BY_EMAIL_OF_IDS: &str = list!(ids "email_key");
+/// The list statements of one database.
+struct Texts {
+    account: &'static str,
+    account_of_ids: &'static str,
+    email: &'static str,
+    email_of_ids: &'static str,
+}
+
+const SQLITE: Texts = list!(sqlite);
+const POSTGRES: Texts = list!(postgres);
 
 /// The place before the first member.
 fn start(order: Order) -> Cursor {
@@ -63,27 +91,28 @@ fn start(order: Order) -> Cursor {
 ///
 /// Memory holds one chunk of rows, however large the organization and however rare the hits of a filter.
 pub(super) async fn each(
-    readers: &SqlitePool,
+    readers: &Pool,
     query: &MemberQuery,
     mut visit: impl FnMut(Member) + Send,
 ) -> Result<Option<Cursor>, StoreError> {
     let first = query.after.clone().unwrap_or_else(|| start(query.order));
     let mut page = Walk { query, shown: 0, last: None };
-    let chunk = fetch(&mut *readers.acquire().await?, query, &first).await?;
+    let mut db = readers.acquire().await?;
+    let chunk = fetch(&mut db, query, &first).await?;
     if chunk.is_last || query.filter.is_empty() && query.limit.is_some() {
         page.show(chunk.members, &mut visit);
         return Ok(page.next());
     }
     // More than one statement: from the beginning, in one transaction, which makes them one moment.
-    let mut moment = readers.begin().await?;
-    let next = walk(&mut moment, query, visit).await?;
-    moment.commit().await?;
+    db.begin_reading().await?;
+    let next = walk(&mut db, query, visit).await?;
+    db.commit().await?;
     Ok(next)
 }
 
 /// The same on one connection, in as many statements as it takes.
 pub(super) async fn walk(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     query: &MemberQuery,
     mut visit: impl FnMut(Member) + Send,
 ) -> Result<Option<Cursor>, StoreError> {
@@ -138,28 +167,29 @@ struct Chunk {
     is_last: bool,
 }
 
-async fn fetch(db: &mut SqliteConnection, query: &MemberQuery, after: &Cursor) -> Result<Chunk, StoreError> {
+async fn fetch(db: &mut Connection, query: &MemberQuery, after: &Cursor) -> Result<Chunk, StoreError> {
+    let texts = if db.is_postgres() { &POSTGRES } else { &SQLITE };
     let statement = match (after, &query.ids) {
-        (Cursor::Account { .. }, None) => BY_ACCOUNT,
-        (Cursor::Account { .. }, Some(_)) => BY_ACCOUNT_OF_IDS,
-        (Cursor::Email { .. }, None) => BY_EMAIL,
-        (Cursor::Email { .. }, Some(_)) => BY_EMAIL_OF_IDS,
+        (Cursor::Account { .. }, None) => texts.account,
+        (Cursor::Account { .. }, Some(_)) => texts.account_of_ids,
+        (Cursor::Email { .. }, None) => texts.email,
+        (Cursor::Email { .. }, Some(_)) => texts.email_of_ids,
     };
     // A filter may skip any number of rows; one more than is wanted tells whether a page follows.
     let limit = query.limit.filter(|_| query.filter.is_empty()).map_or(CHUNK, |limit| i64::from(limit) + 1);
-    let mut bound = sqlx::query_scalar(statement).bind(query.organization_id.as_str());
-    bound = match after {
-        Cursor::Account { created_at_ms, user_id } => bound.bind(created_at_ms).bind(user_id),
-        Cursor::Email { key, user_id } => bound.bind(key).bind(user_id),
+    let (key, user_id) = match after {
+        Cursor::Account { created_at_ms, user_id } => (cell(*created_at_ms), user_id),
+        Cursor::Email { key, user_id } => (cell(key.as_str()), user_id),
     };
-    bound = bound.bind(limit);
-    if let Some(ids) = &query.ids {
+    let mut cells = vec![cell(query.organization_id.as_str()), key, cell(user_id.as_str()), cell(limit)];
+    let ids = query.ids.as_ref().map(|ids| {
         let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
-        // At most a hundred; the one list that is not worth a statement for each length.
-        bound = bound.bind(serde_json::Value::from_iter(distinct).to_string());
-    }
-    let rows: String = bound.fetch_one(db).await?;
-    let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|_| StoreError::Foreign("member"))?;
+        serde_json::Value::from_iter(distinct).to_string()
+    });
+    // At most a hundred; the one list that is not worth a statement for each length.
+    cells.extend(ids.as_deref().map(cell));
+    let row = db.fetch_one(statement, &cells).await?;
+    let rows: Vec<Row> = serde_json::from_str(row.try_get(0)?).map_err(|_| StoreError::Foreign("member"))?;
     let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
     let members = rows.into_iter().map(Row::member).collect::<Result<_, _>>()?;
     Ok(Chunk { members, is_last })
@@ -219,13 +249,14 @@ pub(super) mod tests {
     use sqlx::Row as _;
 
     use super::*;
-    use crate::store::backend;
+    use crate::store::sqlite;
 
     /// How SQLite goes about a statement, a line for each step.
     pub(in crate::store) async fn plan(statement: &'static str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roster.db");
-        let mut db = backend::prepare(&path).await.unwrap();
+        sqlite::prepare(&path).await.unwrap();
+        let mut db = sqlite::connect(&path).await.unwrap();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&mut db).await.unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
@@ -236,37 +267,37 @@ pub(super) mod tests {
     /// nothing is sorted but the at most hundred that were asked for by id.
     #[tokio::test]
     async fn a_list_is_read_in_its_order() {
-        insta::assert_snapshot!(plan(BY_ACCOUNT).await, @r"
-        CO-ROUTINE (subquery-1)
+        insta::assert_snapshot!(plan(SQLITE.account).await, @r"
+        CO-ROUTINE listed
         SEARCH x USING COVERING INDEX members_by_account (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
-        SCAN (subquery-1)
+        SCAN listed
         ");
-        insta::assert_snapshot!(plan(BY_EMAIL).await, @r"
-        CO-ROUTINE (subquery-1)
+        insta::assert_snapshot!(plan(SQLITE.email).await, @r"
+        CO-ROUTINE listed
         SEARCH x USING COVERING INDEX members_by_email (organization_id=? AND (email_key,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
-        SCAN (subquery-1)
+        SCAN listed
         ");
-        insta::assert_snapshot!(plan(BY_ACCOUNT_OF_IDS).await, @r"
-        CO-ROUTINE (subquery-1)
+        insta::assert_snapshot!(plan(SQLITE.account_of_ids).await, @r"
+        CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
-        SCAN (subquery-1)
+        SCAN listed
         ");
-        insta::assert_snapshot!(plan(BY_EMAIL_OF_IDS).await, @r"
-        CO-ROUTINE (subquery-1)
+        insta::assert_snapshot!(plan(SQLITE.email_of_ids).await, @r"
+        CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
-        SCAN (subquery-1)
+        SCAN listed
         ");
     }
 }

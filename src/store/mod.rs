@@ -4,8 +4,8 @@
 //! once (`domain::merge`). Reads go to a pool of their own and never wait for a write.
 
 mod apply;
-mod backend;
 pub mod backup;
+mod connection;
 mod error;
 mod events;
 mod feed;
@@ -13,14 +13,19 @@ mod generation;
 mod invitations;
 mod journal;
 mod known;
+mod listener;
 mod members;
+mod migrations;
 mod parents;
 mod passes;
+mod postgres;
 mod project;
 mod rows;
 mod scrub;
+mod sqlite;
 mod standing;
 mod states;
+pub mod transfer;
 mod versions;
 mod watch;
 mod writer;
@@ -30,8 +35,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use sqlx::Connection as _;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -44,6 +49,7 @@ use crate::domain::{
 };
 pub use apply::Applied;
 use apply::Work;
+use connection::Pool;
 pub use error::StoreError;
 pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
 use feed::Feed;
@@ -52,8 +58,9 @@ use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
 pub use passes::StoredPass;
+use rows::cell;
 pub use standing::Unlisted;
-use writer::Job;
+use writer::{Job, Writer};
 
 /// How many events one statement forgets.
 const FORGOTTEN_AT_ONCE: i64 = 500;
@@ -61,8 +68,8 @@ const FORGOTTEN_AT_ONCE: i64 = 500;
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
 pub struct Store {
-    readers: SqlitePool,
-    bookkeeping: SqlitePool,
+    readers: Pool,
+    bookkeeping: Pool,
     queue: mpsc::Sender<Job>,
     budget: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -74,38 +81,69 @@ pub struct Store {
 impl Store {
     /// Opens the database; makes it when it is not there, and brings its schema up to date.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        let store = Self::open_as(database, postgres::SERVICE).await?;
+        if transfer::is_under_way(&mut store.readers.acquire().await?).await? {
+            store.close().await;
+            return Err(StoreError::HalfMoved);
+        }
+        Ok(store)
+    }
+
+    /// Opens one out of which, or into which, a site is being moved.
+    pub async fn open_to_move(database: &Database) -> Result<Self, StoreError> {
+        Self::open_as(database, postgres::MOVE).await
+    }
+
+    async fn open_as(database: &Database, name: &str) -> Result<Self, StoreError> {
         match database {
             Database::Sqlite(path) => Self::open_file(path).await,
-            Database::Postgres(_) => Err(StoreError::Unsupported),
+            Database::Postgres(url) => Self::open_server(url, name).await,
         }
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        let mut connection = backend::prepare(path).await?;
-        let generations = Arc::new(Generations::new(journal::as_of_ms(&mut connection).await?));
-        let version = versions::newest(&mut connection).await?;
-        connection.close().await?;
+        sqlite::prepare(path).await?.close().await?;
         let closing = CancellationToken::new();
-        let readers = backend::readers(path);
-        let feed = feed::start(readers.clone(), version, closing.clone());
         let erased = scrub::start(path.to_owned(), closing.clone());
-        let (queue, writer) = writer::start(
-            path.to_owned(),
-            erased,
+        let readers = sqlite::readers(path);
+        let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
+        let feed = feed::start(&readers, &closing).await?;
+        let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
+        Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
+    }
+
+    async fn open_server(url: &SecretString, name: &str) -> Result<Self, StoreError> {
+        let options = postgres::options(url, name)?;
+        postgres::prepare(&options).await?;
+        let closing = CancellationToken::new();
+        let generations = Arc::new(Generations::new(None));
+        // Until others are heard.
+        generations.doubt();
+        let readers = postgres::readers(&options);
+        let feed = feed::start(&readers, &closing).await?;
+        let writer = Writer::new(
+            postgres::writer(&options),
+            Arc::default(),
             Arc::clone(&generations),
             Arc::clone(&feed),
-            closing.clone(),
         );
-        Ok(Self {
+        listener::start(postgres::listener(&options), writer.own(), generations, feed, closing.clone());
+        Ok(Self::start(readers, postgres::bookkeeping(&options), writer, closing))
+    }
+
+    fn start(readers: Pool, bookkeeping: Pool, writer: Writer, closing: CancellationToken) -> Self {
+        let (generations, feed) = (writer.generations(), writer.feed());
+        let (queue, writer) = writer.start(closing.clone());
+        Self {
             readers,
-            bookkeeping: backend::bookkeeping(path),
+            bookkeeping,
             queue,
             budget: Arc::new(Semaphore::new(writer::BUDGET_KIB)),
             writer: Arc::new(Mutex::new(Some(writer))),
             generations,
             feed,
             closing,
-        })
+        }
     }
 
     /// Applies what a delivery says, and journals it, in one transaction. The answer comes when it is
@@ -312,8 +350,18 @@ impl Store {
         if self.queue.is_closed() {
             return Err(StoreError::Closed);
         }
-        sqlx::query("SELECT 1 FROM progress LIMIT 1").execute(&self.readers).await?;
+        self.readers.acquire().await?.execute("SELECT 1 FROM progress LIMIT 1", &[]).await?;
         Ok(())
+    }
+
+    /// Whether services or commands use the same PostgreSQL database. Who serves a file is known by its lock.
+    pub async fn is_in_use(&self) -> Result<bool, StoreError> {
+        let mut db = self.readers.acquire().await?;
+        if !db.is_postgres() {
+            return Ok(false);
+        }
+        let others: i64 = db.fetch_one(postgres::OTHERS, &[cell(postgres::SERVICE)]).await?.try_get(0)?;
+        Ok(others > 0)
     }
 
     /// Takes no more writes, finishes those that wait, and closes the database.

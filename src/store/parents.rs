@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
-
+use super::connection::Connection;
 use super::error::StoreError;
 use super::rows::{Statement, ids};
 use super::states::{organization_id, user_id};
@@ -45,7 +43,7 @@ static USERS: Statement<1> = Statement::new(
 
 /// Those of these users of whom anything is known.
 pub(super) async fn users<'a>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     users: impl Iterator<Item = &'a UserId>,
 ) -> Result<BTreeMap<UserId, Parent>, StoreError> {
     let mut parents = BTreeMap::new();
@@ -69,7 +67,7 @@ static DELETED_ORGANIZATIONS: Statement<1> = Statement::new(
 
 /// Those of these organizations that are deleted.
 pub(super) async fn deleted_organizations<'a>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     organizations: impl Iterator<Item = &'a OrganizationId>,
 ) -> Result<BTreeSet<OrganizationId>, StoreError> {
     let rows = DELETED_ORGANIZATIONS.fetch(db, &ids(organizations.map(OrganizationId::as_str))).await?;

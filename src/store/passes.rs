@@ -1,9 +1,9 @@
 //! The passes of reconciliation: the lease that keeps them apart, where each stands, what each found.
 
-use sqlx::sqlite::SqlitePool;
-
 use super::Store;
+use super::connection::{Pool, Row};
 use super::error::StoreError;
+use super::rows::cell;
 
 /// The lease's name.
 const RECONCILE: &str = "reconcile";
@@ -36,32 +36,25 @@ const TAKE: &str = "INSERT INTO leases (name, owner, expires_at_ms) VALUES ($1, 
 
 /// Takes the lease, or renews it; false when somebody else holds it.
 pub(super) async fn take_lease(
-    db: &SqlitePool,
+    db: &Pool,
     owner: &str,
     now_ms: i64,
     expires_at_ms: i64,
 ) -> Result<bool, StoreError> {
-    let taken: Option<String> = sqlx::query_scalar(TAKE)
-        .bind(RECONCILE)
-        .bind(owner)
-        .bind(expires_at_ms)
-        .bind(now_ms)
-        .fetch_optional(db)
-        .await?;
-    Ok(taken.is_some())
+    let cells = [cell(RECONCILE), cell(owner), cell(expires_at_ms), cell(now_ms)];
+    Ok(db.acquire().await?.fetch_optional(TAKE, &cells).await?.is_some())
 }
 
 /// Takes the lease from whoever holds it, when the name of that owner begins with `owners`.
-pub(super) async fn clear_lease(db: &SqlitePool, owners: &str) -> Result<bool, StoreError> {
+pub(super) async fn clear_lease(db: &Pool, owners: &str) -> Result<bool, StoreError> {
     let statement = "DELETE FROM leases WHERE name = $1 AND substr(owner, 1, length($2)) = $2";
-    let cleared = sqlx::query(statement).bind(RECONCILE).bind(owners).execute(db).await?;
-    Ok(cleared.rows_affected() > 0)
+    Ok(db.acquire().await?.execute(statement, &[cell(RECONCILE), cell(owners)]).await? > 0)
 }
 
 /// Gives the lease back.
-pub(super) async fn release_lease(db: &SqlitePool, owner: &str) -> Result<(), StoreError> {
+pub(super) async fn release_lease(db: &Pool, owner: &str) -> Result<(), StoreError> {
     let statement = "DELETE FROM leases WHERE name = $1 AND owner = $2";
-    sqlx::query(statement).bind(RECONCILE).bind(owner).execute(db).await?;
+    db.acquire().await?.execute(statement, &[cell(RECONCILE), cell(owner)]).await?;
     Ok(())
 }
 
@@ -74,49 +67,51 @@ const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_complete
     ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
 
 /// Writes down where a pass stands.
-pub(super) async fn save(db: &SqlitePool, pass: &StoredPass) -> Result<(), StoreError> {
-    sqlx::query(SAVE)
-        .bind(&pass.id)
-        .bind(&pass.kind)
-        .bind(&pass.outcome)
-        .bind(pass.started_at_ms)
-        .bind(&pass.progress)
-        .execute(db)
-        .await?;
+pub(super) async fn save(db: &Pool, pass: &StoredPass) -> Result<(), StoreError> {
+    let mut db = db.acquire().await?;
+    let cells = [
+        cell(pass.id.as_str()),
+        cell(pass.kind.as_str()),
+        cell(&pass.outcome),
+        cell(pass.started_at_ms),
+        cell(pass.progress.as_str()),
+    ];
+    db.execute(SAVE, &cells).await?;
     if pass.is_completed() {
-        sqlx::query(ADVANCE).bind(pass.started_at_ms).execute(db).await?;
+        db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
     }
     Ok(())
 }
 
-type Row = (String, String, Option<String>, i64, String);
-
-fn pass((id, kind, outcome, started_at_ms, progress): Row) -> StoredPass {
-    StoredPass { id, kind, outcome, started_at_ms, progress }
+fn pass(row: &Row) -> Result<StoredPass, StoreError> {
+    let (id, kind, outcome, started_at_ms, progress) = row.tuple()?;
+    Ok(StoredPass { id, kind, outcome, started_at_ms, progress })
 }
 
 const UNFINISHED: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     WHERE kind = $1 AND outcome IS NULL ORDER BY started_at_ms DESC, id DESC LIMIT 1";
 
 /// The newest pass of a kind that did not end.
-pub(super) async fn unfinished(readers: &SqlitePool, kind: &str) -> Result<Option<StoredPass>, StoreError> {
-    Ok(sqlx::query_as(UNFINISHED).bind(kind).fetch_optional(readers).await?.map(pass))
+pub(super) async fn unfinished(readers: &Pool, kind: &str) -> Result<Option<StoredPass>, StoreError> {
+    let row = readers.acquire().await?.fetch_optional(UNFINISHED, &[cell(kind)]).await?;
+    row.as_ref().map(pass).transpose()
 }
 
 const COMPLETED: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     WHERE outcome = 'completed' ORDER BY started_at_ms DESC, id DESC LIMIT 1";
 
 /// The newest pass that was completed, of either kind.
-pub(super) async fn last_completed(readers: &SqlitePool) -> Result<Option<StoredPass>, StoreError> {
-    Ok(sqlx::query_as(COMPLETED).fetch_optional(readers).await?.map(pass))
+pub(super) async fn last_completed(readers: &Pool) -> Result<Option<StoredPass>, StoreError> {
+    let row = readers.acquire().await?.fetch_optional(COMPLETED, &[]).await?;
+    row.as_ref().map(pass).transpose()
 }
 
 const WALKED: &str = "SELECT EXISTS (SELECT 1 FROM passes WHERE kind = 'full'
     AND outcome IN ('completed', 'braked'))";
 
 /// Whether a full pass ever walked to its end.
-pub(super) async fn has_full_pass(readers: &SqlitePool) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(WALKED).fetch_one(readers).await?)
+pub(super) async fn has_full_pass(readers: &Pool) -> Result<bool, StoreError> {
+    Ok(readers.acquire().await?.fetch_one(WALKED, &[]).await?.try_get(0)?)
 }
 
 const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
@@ -126,14 +121,14 @@ const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at
 impl Store {
     /// The newest passes, with those that did not end.
     pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(RECENT).bind(limit).fetch_all(&self.readers).await?;
-        Ok(rows.into_iter().map(pass).collect())
+        let rows = self.readers.acquire().await?.fetch(RECENT, &[cell(limit)]).await?;
+        rows.iter().map(pass).collect()
     }
 
     /// Whether somebody runs a pass now.
     pub async fn is_pass_under_way(&self, now_ms: i64) -> Result<bool, StoreError> {
-        let leases: i64 =
-            sqlx::query_scalar(LEASED).bind(RECONCILE).bind(now_ms).fetch_one(&self.readers).await?;
+        let mut db = self.readers.acquire().await?;
+        let leases: i64 = db.fetch_one(LEASED, &[cell(RECONCILE), cell(now_ms)]).await?.try_get(0)?;
         Ok(leases > 0)
     }
 }

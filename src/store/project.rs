@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::connection::Connection;
 use super::error::StoreError;
 use super::parents::Keys;
 use super::rows::{Statement, cell, ids};
@@ -26,7 +25,7 @@ static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
 );
 
 /// Removes, and blanks, what belongs to users that were deleted.
-pub(super) async fn fall_with_users(db: &mut SqliteConnection, users: &[&UserId]) -> Result<(), StoreError> {
+pub(super) async fn fall_with_users(db: &mut Connection, users: &[&UserId]) -> Result<(), StoreError> {
     let rows = ids(users.iter().map(|id| id.as_str()));
     MEMBERSHIPS_FALL_WITH_USERS.execute(&mut *db, &rows).await?;
     INVITATIONS_FALL_WITH_USERS.execute(db, &rows).await
@@ -47,7 +46,7 @@ static UNLIST_ORGANIZATIONS: Statement<1> =
 
 /// Removes what belongs to organizations that were deleted.
 pub(super) async fn fall_with_organizations(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     organizations: &[&OrganizationId],
 ) -> Result<(), StoreError> {
     let rows = ids(organizations.iter().map(|id| id.as_str()));
@@ -65,7 +64,7 @@ static PLACES_OF_USERS: Statement<1> = Statement::new(
 
 /// Every place of these users.
 pub(super) async fn places_of(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     users: impl Iterator<Item = &UserId>,
 ) -> Result<BTreeSet<Place>, StoreError> {
     let rows = PLACES_OF_USERS.fetch(db, &ids(users.map(UserId::as_str))).await?;
@@ -87,7 +86,7 @@ static LIST: Statement<4> = Statement::new(
 
 /// Lists these places: the newest membership, if it stands. Clerk has one membership of a user in an organization
 /// at a time, so a newer one that has ended proves that the older one has too.
-pub(super) async fn list(db: &mut SqliteConnection, places: &[(&Place, &Keys)]) -> Result<(), StoreError> {
+pub(super) async fn list(db: &mut Connection, places: &[(&Place, &Keys)]) -> Result<(), StoreError> {
     let rows: Vec<_> = (places.iter())
         .map(|((organization, user), keys)| {
             [
@@ -108,7 +107,7 @@ static UNLIST: Statement<2> = Statement::new(
 
 /// Takes these places off the lists. Answers with those that were on them.
 pub(super) async fn unlist(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     places: impl Iterator<Item = &Place>,
 ) -> Result<BTreeSet<Place>, StoreError> {
     let rows: Vec<_> =

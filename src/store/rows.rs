@@ -5,18 +5,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::AssertSqlSafe;
 
+use super::connection::{Connection, Row};
 use super::error::StoreError;
 
 /// How many rows go into one statement. The widest row times the greatest lot stays far below the 32,766
 /// parameters that SQLite takes, and the 65,535 of PostgreSQL.
-const LOTS: [usize; 5] = [256, 64, 16, 4, 1];
+const LOTS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// How many statements a connection has to remember, for each text one of every lot.
-pub(super) const PREPARED: usize = 256;
+pub(super) const PREPARED: usize = 512;
 
 /// One value of a row.
 #[derive(Debug, Clone, Copy)]
@@ -69,22 +68,27 @@ impl From<bool> for Cell<'_> {
 /// A statement over rows of so many columns. `{rows}` in its text stands for them: `(?,?),(?,?)`.
 pub(super) struct Statement<const COLUMNS: usize> {
     text: &'static str,
-    lots: [OnceLock<Arc<str>>; LOTS.len()],
+    sqlite: [OnceLock<Arc<str>>; LOTS.len()],
+    postgres: [OnceLock<Arc<str>>; LOTS.len()],
 }
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
-        Self { text, lots: [const { OnceLock::new() }; LOTS.len()] }
+        Self {
+            text,
+            sqlite: [const { OnceLock::new() }; LOTS.len()],
+            postgres: [const { OnceLock::new() }; LOTS.len()],
+        }
     }
 
     /// Runs it over rows; nothing when there are none.
     pub(super) async fn execute(
         &'static self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<(), StoreError> {
-        for query in self.queries(rows) {
-            query.execute(&mut *db).await?;
+        for (text, rows) in self.lots(db.is_postgres(), rows) {
+            db.execute(text, rows.as_flattened()).await?;
         }
         Ok(())
     }
@@ -92,40 +96,58 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     /// Runs it over rows, and answers with what it returns.
     pub(super) async fn fetch(
         &'static self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
-    ) -> Result<Vec<SqliteRow>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let mut answers = Vec::new();
-        for query in self.queries(rows) {
-            answers.append(&mut query.fetch_all(&mut *db).await?);
+        for (text, rows) in self.lots(db.is_postgres(), rows) {
+            answers.append(&mut db.fetch(text, rows.as_flattened()).await?);
         }
         Ok(answers)
     }
 
-    /// One query for each lot.
-    fn queries<'a>(
+    /// The text for each lot, and its rows.
+    fn lots<'a, 'c>(
         &'static self,
-        mut rows: &'a [[Cell<'a>; COLUMNS]],
-    ) -> impl Iterator<Item = Query<'static, Sqlite, SqliteArguments>> + use<'a, COLUMNS> {
+        is_postgres: bool,
+        mut rows: &'a [[Cell<'c>; COLUMNS]],
+    ) -> impl Iterator<Item = (AssertSqlSafe<Arc<str>>, &'a [[Cell<'c>; COLUMNS]])> {
+        let (texts, mark): (_, fn(usize) -> String) =
+            if is_postgres { (&self.postgres, numbered) } else { (&self.sqlite, unnamed) };
         std::iter::from_fn(move || {
-            let (lot, text) = LOTS.iter().zip(&self.lots).find(|(lot, _)| **lot <= rows.len())?;
+            let (lot, text) = LOTS.iter().zip(texts).find(|(lot, _)| **lot <= rows.len())?;
             let (now, later) = rows.split_at(*lot);
             rows = later;
-            let text = text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot)).into());
+            let text =
+                text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot, mark)).into());
             // Nothing but marks for parameters was put into a text that is a constant.
-            let query = sqlx::query(AssertSqlSafe(Arc::clone(text)));
-            Some(now.iter().flatten().fold(query, |query, cell| match *cell {
-                Cell::Text(text) => query.bind(text),
-                Cell::Number(number) => query.bind(number),
-            }))
+            Some((AssertSqlSafe(Arc::clone(text)), now))
         })
     }
 }
 
-/// `(?,?),(?,?)`. SQLite looks for the name of a parameter by going through all of them, so they have none.
-fn placeholders(columns: usize, rows: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    vec![row; rows].join(",")
+/// Marks for the parameters of so many rows.
+pub(super) fn values(is_postgres: bool, columns: usize, rows: usize) -> String {
+    placeholders(columns, rows, if is_postgres { numbered } else { unnamed })
+}
+
+/// SQLite looks for the name of a parameter by going through all of them, so they have none.
+fn unnamed(_: usize) -> String {
+    "?".to_owned()
+}
+
+/// `$1`
+fn numbered(parameter: usize) -> String {
+    format!("${parameter}")
+}
+
+/// `(?,?),(?,?)`
+fn placeholders(columns: usize, rows: usize, mark: fn(usize) -> String) -> String {
+    let row = |row: usize| {
+        let marks: Vec<_> = (1..=columns).map(|column| mark(row * columns + column)).collect();
+        format!("({})", marks.join(","))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(",")
 }
 
 /// Ids as rows of one column.

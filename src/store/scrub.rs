@@ -12,7 +12,7 @@ use sqlx::Connection as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::backend;
+use super::sqlite;
 
 /// How long one try may keep the writer waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ pub(super) async fn cut_patiently(path: &std::path::Path, tries: u32) -> Result<
 
 /// False when readers were in the way.
 async fn truncate_log(path: &std::path::Path) -> Result<bool, sqlx::Error> {
-    let mut connection = backend::connect_patiently(path, PATIENCE).await?;
+    let mut connection = sqlite::connect_patiently(path, PATIENCE).await?;
     let (busy, _, _): (i64, i64, i64) =
         sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
     connection.close().await?;

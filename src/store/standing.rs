@@ -1,8 +1,8 @@
 //! What the read model knows of callers, in one statement.
 
-use sqlx::sqlite::SqlitePool;
-
+use super::connection::Pool;
 use super::error::StoreError;
+use super::rows::cell;
 use crate::domain::{OrganizationId, Role, Standing, StoredMembership, UserId};
 
 const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
@@ -42,14 +42,13 @@ pub struct Unlisted {
     pub users: Vec<(UserId, Standing)>,
 }
 
-pub(super) async fn unlisted(
-    readers: &SqlitePool,
-    organization: &OrganizationId,
-) -> Result<Unlisted, StoreError> {
-    let rows: Vec<UnlistedRow> =
-        sqlx::query_as(UNLISTED).bind(organization.as_str()).fetch_all(readers).await?;
+pub(super) async fn unlisted(readers: &Pool, organization: &OrganizationId) -> Result<Unlisted, StoreError> {
+    let rows = readers.acquire().await?.fetch(UNLISTED, &[cell(organization.as_str())]).await?;
     let mut unlisted = Unlisted { organization: Standing::default(), users: Vec::new() };
-    for (organization_deleted, organization_known, user, user_deleted, banned, ended, role, updated) in rows {
+    for row in rows {
+        let row: UnlistedRow = row.tuple()?;
+        let (organization_deleted, organization_known, user, user_deleted, banned, ended, role, updated) =
+            row;
         unlisted.organization = Standing {
             organization_deleted: organization_deleted.is_some(),
             organization_known,
@@ -80,13 +79,14 @@ fn membership(ended: Option<i64>, role: Option<String>, updated: Option<i64>) ->
 
 /// What is known of the caller, alone.
 pub(super) async fn of(
-    readers: &SqlitePool,
+    readers: &Pool,
     organization: &OrganizationId,
     user: &UserId,
 ) -> Result<Standing, StoreError> {
-    let row: Row =
-        sqlx::query_as(STANDING).bind(organization.as_str()).bind(user.as_str()).fetch_one(readers).await?;
-    let (organization_deleted, user_deleted, user_banned, ended, role, updated, organization_known) = row;
+    let cells = [cell(organization.as_str()), cell(user.as_str())];
+    let row = readers.acquire().await?.fetch_one(STANDING, &cells).await?;
+    let (organization_deleted, user_deleted, user_banned, ended, role, updated, organization_known): Row =
+        row.tuple()?;
     Ok(Standing {
         organization_deleted: organization_deleted.is_some(),
         user_deleted: user_deleted.is_some(),

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
+use super::connection::{Connection, Row};
 use super::error::StoreError;
 use super::rows::{Cell, Statement, cell, ids};
 use crate::domain::id::InvalidId;
@@ -20,16 +18,16 @@ fn foreign(column: &'static str) -> impl FnOnce(InvalidId) -> StoreError {
 }
 
 /// A user's id out of a row.
-pub(super) fn user_id(row: &SqliteRow, column: &str) -> Result<UserId, StoreError> {
+pub(super) fn user_id(row: &Row, column: &str) -> Result<UserId, StoreError> {
     UserId::parse(row.try_get::<&str, _>(column)?).map_err(foreign("user id"))
 }
 
 /// An organization's id out of a row.
-pub(super) fn organization_id(row: &SqliteRow, column: &str) -> Result<OrganizationId, StoreError> {
+pub(super) fn organization_id(row: &Row, column: &str) -> Result<OrganizationId, StoreError> {
     OrganizationId::parse(row.try_get::<&str, _>(column)?).map_err(foreign("organization id"))
 }
 
-fn version(row: &SqliteRow) -> Result<Option<Version>, StoreError> {
+fn version(row: &Row) -> Result<Option<Version>, StoreError> {
     let updated_at_ms: Option<i64> = row.try_get("updated_at_ms")?;
     let Some(updated_at_ms) = updated_at_ms else { return Ok(None) };
     Ok(Some(Version {
@@ -40,16 +38,16 @@ fn version(row: &SqliteRow) -> Result<Option<Version>, StoreError> {
 }
 
 /// Flags are stored as 0 and 1, which not every database reads as a boolean.
-fn flag(row: &SqliteRow, column: &str) -> Result<bool, StoreError> {
+fn flag(row: &Row, column: &str) -> Result<bool, StoreError> {
     Ok(row.try_get::<i64, _>(column)? != 0)
 }
 
-fn metadata(row: &SqliteRow) -> Result<Metadata, StoreError> {
+fn metadata(row: &Row) -> Result<Metadata, StoreError> {
     Ok(Metadata::from_stored(row.try_get("public_metadata")?))
 }
 
 /// A user as it stands in a row of `users`.
-pub(super) fn user(row: &SqliteRow, id: UserId) -> Result<User, StoreError> {
+pub(super) fn user(row: &Row, id: UserId) -> Result<User, StoreError> {
     Ok(User {
         id,
         first_name: row.try_get("first_name")?,
@@ -77,7 +75,7 @@ fn version_cells<T>(known: Option<&Observed<T>>) -> [Cell<'static>; 3] {
 static LOAD_USERS: Statement<1> = Statement::new("SELECT u.* FROM users u WHERE u.id IN (VALUES {rows})");
 
 pub(super) async fn load_users(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     users: &BTreeSet<UserId>,
 ) -> Result<BTreeMap<UserId, UserState>, StoreError> {
     let mut states = BTreeMap::new();
@@ -112,7 +110,7 @@ static SAVE_USERS: Statement<15> = Statement::new(
 );
 
 pub(super) async fn save_users(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     states: impl Iterator<Item = (&UserId, &UserState)>,
 ) -> Result<(), StoreError> {
     let row = |(id, state)| {
@@ -144,7 +142,7 @@ static LOAD_ORGANIZATIONS: Statement<1> =
     Statement::new("SELECT o.* FROM organizations o WHERE o.id IN (VALUES {rows})");
 
 pub(super) async fn load_organizations(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     organizations: &BTreeSet<OrganizationId>,
 ) -> Result<BTreeMap<OrganizationId, OrganizationState>, StoreError> {
     let mut states = BTreeMap::new();
@@ -178,7 +176,7 @@ static SAVE_ORGANIZATIONS: Statement<7> = Statement::new(
 );
 
 pub(super) async fn save_organizations(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     states: impl Iterator<Item = (&OrganizationId, &OrganizationState)>,
 ) -> Result<(), StoreError> {
     let row = |(id, state)| {
@@ -202,7 +200,7 @@ static LOAD_MEMBERSHIPS: Statement<1> =
     Statement::new("SELECT m.* FROM memberships m WHERE m.id IN (VALUES {rows})");
 
 pub(super) async fn load_memberships(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     memberships: &BTreeSet<MembershipId>,
 ) -> Result<BTreeMap<MembershipId, MembershipState>, StoreError> {
     let mut states = BTreeMap::new();
@@ -246,7 +244,7 @@ static SAVE_MEMBERSHIPS: Statement<11> = Statement::new(
 
 /// Saves memberships; `fallen` says of which one the user or the organization is deleted.
 pub(super) async fn save_memberships(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     states: impl Iterator<Item = (&MembershipId, &MembershipState)>,
     fallen: impl Fn(&MembershipState) -> bool,
 ) -> Result<(), StoreError> {
@@ -276,7 +274,7 @@ static LOAD_INVITATIONS: Statement<1> =
     Statement::new("SELECT i.* FROM invitations i WHERE i.id IN (VALUES {rows})");
 
 pub(super) async fn load_invitations(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     invitations: &BTreeSet<InvitationId>,
 ) -> Result<BTreeMap<InvitationId, InvitationState>, StoreError> {
     let mut states = BTreeMap::new();
@@ -331,7 +329,7 @@ static SAVE_INVITATIONS: Statement<14> = Statement::new(
 /// Saves invitations; `fallen` says of which one the user or the organization is deleted. Of such a one only
 /// ids remain: even the digest of an address could confirm a guess.
 pub(super) async fn save_invitations(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     states: impl Iterator<Item = (&InvitationId, &InvitationState)>,
     fallen: impl Fn(&InvitationState) -> bool,
 ) -> Result<(), StoreError> {
@@ -341,7 +339,6 @@ pub(super) async fn save_invitations(
         let known = state.known.as_ref().filter(|_| !fallen);
         let [updated, observed, digest] = version_cells(known);
         let known = known.map(|known| &known.content);
-        let status = known.map_or(InvitationStatus::Pending, |invitation| invitation.status);
         [
             cell(id.as_str()),
             cell(state.organization_id.as_ref().map(OrganizationId::as_str)),
@@ -351,7 +348,7 @@ pub(super) async fn save_invitations(
             digest,
             cell(known.and_then(|invitation| invitation.email.as_deref())),
             cell(known.and_then(|invitation| invitation.role.as_ref()).map(Role::as_str)),
-            cell(status.as_str()),
+            cell(known.map_or(InvitationStatus::Pending, |invitation| invitation.status).as_str()),
             cell(known.map_or("{}", |invitation| invitation.public_metadata.as_str())),
             cell(known.map_or(0, |invitation| invitation.created_at_ms)),
             cell(known.and_then(|invitation| invitation.expires_at_ms)),

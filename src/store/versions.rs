@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-
+use super::connection::{Connection, Pool};
 use super::error::StoreError;
+use super::listener;
 use super::project::Place;
 use super::rows::{Statement, cell};
+use super::states::organization_id;
 use crate::domain::OrganizationId;
 
 const NEXT: &str = "INSERT INTO sequences (name, value) VALUES ('version', 1)
@@ -31,13 +32,13 @@ static LOG_ORGANIZATIONS: Statement<2> = Statement::new(
 );
 
 /// What a batch touched.
-pub(super) struct Touched<'a> {
+pub(super) struct Touched {
     /// Where an answer may be another one.
-    pub(super) places: &'a BTreeSet<Place>,
+    pub(super) places: BTreeSet<Place>,
     /// Those of them that were taken off the lists.
-    pub(super) unlisted: &'a BTreeSet<Place>,
+    pub(super) unlisted: BTreeSet<Place>,
     /// Organizations that were made, changed or deleted.
-    pub(super) organizations: &'a BTreeSet<&'a OrganizationId>,
+    pub(super) organizations: BTreeSet<OrganizationId>,
 }
 
 /// The organizations that a batch touched, and their version.
@@ -48,14 +49,12 @@ pub(super) struct Bumped {
 }
 
 /// Gives every organization that was touched its new version.
-pub(super) async fn bump(db: &mut SqliteConnection, touched: Touched<'_>) -> Result<Bumped, StoreError> {
+pub(super) async fn bump(db: &mut Connection, touched: Touched) -> Result<Bumped, StoreError> {
     let Touched { places, unlisted, organizations } = touched;
-    let all: BTreeSet<_> =
-        places.iter().map(|(organization, _)| organization).chain(organizations.iter().copied()).collect();
-    if all.is_empty() {
+    if places.is_empty() && organizations.is_empty() {
         return Ok(Bumped::default());
     }
-    let version: i64 = sqlx::query_scalar(NEXT).fetch_one(&mut *db).await?;
+    let version: i64 = db.fetch_one(NEXT, &[]).await?.try_get(0)?;
     let rows: Vec<_> = (places.iter())
         .map(|place| {
             let (organization, user) = place;
@@ -63,10 +62,13 @@ pub(super) async fn bump(db: &mut SqliteConnection, touched: Touched<'_>) -> Res
             [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(was_listed)]
         })
         .collect();
-    LOG_MEMBERS.execute(&mut *db, &rows).await?;
+    LOG_MEMBERS.execute(db, &rows).await?;
     let rows: Vec<_> = organizations.iter().map(|id| [cell(version), cell(id.as_str())]).collect();
     LOG_ORGANIZATIONS.execute(db, &rows).await?;
-    Ok(Bumped { touched: all.into_iter().cloned().collect(), version: Some(version) })
+    listener::ring(db).await?;
+    let mut touched = organizations;
+    touched.extend(places.into_iter().map(|(organization, _)| organization));
+    Ok(Bumped { touched, version: Some(version) })
 }
 
 /// How many changes are kept for those who come back: a feed that is resumed, another process.
@@ -76,16 +78,15 @@ const FORGET: &str = "DELETE FROM changes WHERE version <= COALESCE(
     (SELECT c.version FROM changes c ORDER BY c.version DESC LIMIT 1 OFFSET $1), -1)";
 
 /// Forgets the oldest changes.
-pub(super) async fn forget(db: &SqlitePool) -> Result<(), StoreError> {
-    sqlx::query(FORGET).bind(KEPT).execute(db).await?;
-    Ok(())
+pub(super) async fn forget(db: &Pool) -> Result<(), StoreError> {
+    db.acquire().await?.execute(FORGET, &[cell(KEPT)]).await.map(drop)
 }
 
 const NEWEST: &str = "SELECT COALESCE(MAX(value), 0) FROM sequences WHERE name = 'version'";
 
 /// The newest version.
-pub(super) async fn newest(db: &mut SqliteConnection) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(NEWEST).fetch_one(db).await?)
+pub(super) async fn newest(db: &mut Connection) -> Result<i64, StoreError> {
+    Ok(db.fetch_one(NEWEST, &[]).await?.try_get(0)?)
 }
 
 const SINCE: &str = "SELECT DISTINCT c.version, c.organization_id FROM changes c WHERE c.version > $1";
@@ -94,30 +95,24 @@ const OLDEST: &str = "SELECT MIN(c.version) FROM changes c";
 /// Each version after `version`, with the organizations that it touched; `None` when the oldest of them are
 /// forgotten.
 pub(super) async fn since(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     version: i64,
 ) -> Result<Option<Vec<(i64, OrganizationId)>>, StoreError> {
-    let newest = newest(&mut *db).await?;
-    let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(&mut *db).await?;
-    if !is_all_after(version, newest, oldest) {
+    if !has_all_after(db, version).await? {
         return Ok(None);
     }
-    let rows: Vec<(i64, String)> = sqlx::query_as(SINCE).bind(version).fetch_all(db).await?;
-    let touched = |(version, id)| {
-        let id = OrganizationId::parse(id).map_err(|_| StoreError::Foreign("organization id"))?;
-        Ok((version, id))
-    };
-    rows.into_iter().map(touched).collect::<Result<_, StoreError>>().map(Some)
+    let rows = db.fetch(SINCE, &[cell(version)]).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, organization_id(row, "organization_id")?)))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
-/// Whether nothing that came after `version` is forgotten, and `version` itself was there.
-pub(super) async fn has_all_after(db: &SqlitePool, version: i64) -> Result<bool, StoreError> {
-    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(db).await?;
-    let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(db).await?;
-    Ok(is_all_after(version, newest, oldest))
-}
-
-/// No version between the oldest that is kept and the newest is missing.
-fn is_all_after(version: i64, newest: i64, oldest: Option<i64>) -> bool {
-    version == newest || version < newest && oldest.is_some_and(|oldest| oldest <= version.saturating_add(1))
+/// Whether nothing that came after `version` is forgotten, and `version` itself was there. No version between
+/// the oldest that is kept and the newest is missing.
+pub(super) async fn has_all_after(db: &mut Connection, version: i64) -> Result<bool, StoreError> {
+    let newest = newest(db).await?;
+    let oldest: Option<i64> = db.fetch_one(OLDEST, &[]).await?.try_get(0)?;
+    Ok(version == newest
+        || version < newest && oldest.is_some_and(|oldest| oldest <= version.saturating_add(1)))
 }

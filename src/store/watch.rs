@@ -1,33 +1,55 @@
-//! Notices what other processes write into the same file, such as `roster reconcile` beside the service.
+//! Notices what others write: processes beside the service, such as `roster reconcile`, and other instances.
 //!
-//! `PRAGMA data_version` on a connection moves when any **other** connection has committed, and never by what
-//! this one commits itself. So the writer asks it on its own connection, a few times a second and between two
-//! batches. When it has moved, the log of changes says whom others touched; most of what they commit, such as
-//! the state of a pass, touches nobody.
+//! In a file, `PRAGMA data_version` on a connection moves when any **other** connection has committed, and never
+//! by what this one commits itself; on a server, the newest version is as cheap to ask for. When it has moved,
+//! the log of changes says whom others touched; most of what they commit, such as the state of a pass, touches
+//! nobody.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::connection::Connection;
 use super::error::StoreError;
 use super::versions;
 use crate::domain::OrganizationId;
 
-/// How often to look: what others write is to be seen within a second.
-pub(super) const EVERY: Duration = Duration::from_millis(200);
+/// How often to look. What others write is to be seen within a second, and whoever tries it by hand is quick.
+pub(super) const EVERY: Duration = Duration::from_millis(50);
 
-/// What the writer's connection last said. A new connection counts anew, so it needs a new watch.
+/// The versions that this process wrote since the last look.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Own(Arc<Mutex<BTreeSet<i64>>>);
+
+impl Own {
+    fn versions(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This process commits a version: said before it does, so that whoever looks at once knows whose it is.
+    pub(super) fn writes(&self, version: Option<i64>) {
+        self.versions().extend(version);
+    }
+
+    /// The commit failed, or nobody knows. If it happened after all, it is taken for another's.
+    pub(super) fn failed(&self, version: Option<i64>) {
+        if let Some(version) = version {
+            self.versions().remove(&version);
+        }
+    }
+}
+
+/// What was last seen. In a file a new connection counts anew, so it needs a new watch.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     last: Option<Last>,
-    /// The versions that this process wrote since, where others wrote between them.
-    own: BTreeSet<i64>,
+    own: Own,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Last {
-    data_version: i64,
+    /// Moves when others may have written.
+    mark: i64,
     /// Every version up to this one has been seen.
     version: i64,
 }
@@ -44,33 +66,34 @@ pub(super) enum Seen {
 }
 
 impl Watch {
-    /// This process has committed a version.
-    pub(super) fn wrote(&mut self, version: Option<i64>) {
-        match &mut self.last {
-            Some(last) if version == Some(last.version + 1) => last.version += 1,
-            _ => self.own.extend(version),
-        }
+    pub(super) fn new(own: Own) -> Self {
+        Self { last: None, own }
     }
 
-    /// Every version up to this one has been seen, whoever wrote it; `None` before the first look.
+    /// Every version up to this one has been seen; `None` before the first look.
     pub(super) fn seen(&self) -> Option<i64> {
         self.last.map(|last| last.version)
     }
 
     /// Looks at what others have committed. The first look cannot tell.
-    pub(super) async fn look(&mut self, db: &mut SqliteConnection) -> Result<Seen, StoreError> {
-        let data_version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *db).await?;
+    pub(super) async fn look(&mut self, db: &mut Connection) -> Result<Seen, StoreError> {
+        let mark = if db.is_postgres() {
+            versions::newest(db).await?
+        } else {
+            db.fetch_one("PRAGMA data_version", &[]).await?.try_get(0)?
+        };
         let Some(last) = self.last else {
             let version = versions::newest(db).await?;
-            self.own.clear();
-            self.last = Some(Last { data_version, version });
+            self.last = Some(Last { mark, version });
             return Ok(Seen::Anything);
         };
-        if last.data_version == data_version {
-            // Nobody else has written, so every version since is our own.
-            let version = self.own.last().copied().unwrap_or(last.version);
-            self.own.clear();
-            self.last = Some(Last { data_version, version });
+        if last.mark == mark {
+            // Nobody else has written, so in a file every version since is our own. On a server there is none.
+            if !db.is_postgres() {
+                let own = std::mem::take(&mut *self.own.versions());
+                let version = own.last().map_or(last.version, |own| last.version.max(*own));
+                self.last = Some(Last { mark, version });
+            }
             return Ok(Seen::Nothing);
         }
         let since = versions::since(db, last.version).await?;
@@ -79,8 +102,11 @@ impl Watch {
             Some(_) => newest.unwrap_or(last.version),
             None => versions::newest(db).await?,
         };
-        let own = std::mem::take(&mut self.own);
-        self.last = Some(Last { data_version, version });
+        // What is under way may come at the next look.
+        let mut own = self.own.versions();
+        let later = own.split_off(&(version + 1));
+        let own = std::mem::replace(&mut *own, later);
+        self.last = Some(Last { mark, version });
         Ok(match since {
             None => Seen::Anything,
             Some(since) => {

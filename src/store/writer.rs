@@ -4,24 +4,20 @@
 //! and a lone delivery waits for nothing. The queue is bounded: past it the caller is told to come again,
 //! before memory grows.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::Connection as _;
-use sqlx::error::ErrorKind;
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
-use super::backend;
+use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
 use super::journal;
-use super::watch::{self, Seen, Watch};
+use super::watch::{self, Own, Seen, Watch};
 
 /// How many deliveries may wait.
 const QUEUE: usize = 4_096;
@@ -29,6 +25,8 @@ const QUEUE: usize = 4_096;
 pub(super) const BUDGET_KIB: usize = 64 * 1024;
 /// How many of them one transaction takes.
 const BATCH: usize = 512;
+/// How often a batch is tried that was lost for a reason that passes.
+const TRIES: usize = 3;
 
 /// A piece of work, and who waits for it.
 pub(super) struct Job {
@@ -40,34 +38,55 @@ pub(super) struct Job {
 
 type Answer = Result<Vec<Applied>, StoreError>;
 
-/// Starts the writer. Told to close, it takes no more, finishes what waits, and ends. `erased` hears of every
-/// erasure, `generations` and then `feed` of every change, be it of this process or of another one.
-pub(super) fn start(
-    path: PathBuf,
-    erased: Arc<Notify>,
-    generations: Arc<Generations>,
-    feed: Arc<Feed>,
-    closing: CancellationToken,
-) -> (mpsc::Sender<Job>, JoinHandle<()>) {
-    let (sender, queue) = mpsc::channel(QUEUE);
-    let writer =
-        Writer { path, connection: None, watch: Watch::default(), watches: true, erased, generations, feed };
-    (sender, tokio::spawn(writer.run(queue, closing)))
-}
-
-struct Writer {
-    path: PathBuf,
-    connection: Option<SqliteConnection>,
-    /// Of that connection.
+/// Writes on a connection of its own.
+pub(super) struct Writer {
+    pool: Pool,
+    connection: Option<Connection>,
+    /// Of that connection, to a file.
     watch: Watch,
     /// Whether the last look at others worked.
     watches: bool,
+    own: Own,
+    /// Hears of every erasure.
     erased: Arc<Notify>,
+    /// Hears of every change of this process, and, in a file, of another one.
     generations: Arc<Generations>,
+    /// Hears of it after that.
     feed: Arc<Feed>,
 }
 
 impl Writer {
+    /// On a pool of one connection.
+    pub(super) fn new(
+        pool: Pool,
+        erased: Arc<Notify>,
+        generations: Arc<Generations>,
+        feed: Arc<Feed>,
+    ) -> Self {
+        let own = Own::default();
+        let watch = Watch::new(own.clone());
+        Self { pool, connection: None, watch, watches: true, own, erased, generations, feed }
+    }
+
+    /// What it writes.
+    pub(super) fn own(&self) -> Own {
+        self.own.clone()
+    }
+
+    pub(super) fn generations(&self) -> Arc<Generations> {
+        Arc::clone(&self.generations)
+    }
+
+    pub(super) fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
+    }
+
+    /// Starts it. Told to close, it takes no more, finishes what waits, and ends.
+    pub(super) fn start(self, closing: CancellationToken) -> (mpsc::Sender<Job>, JoinHandle<()>) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        (sender, tokio::spawn(self.run(queue, closing)))
+    }
+
     async fn run(mut self, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
         let mut jobs = Vec::with_capacity(BATCH);
         let mut look = tokio::time::interval(watch::EVERY);
@@ -76,7 +95,7 @@ impl Writer {
             let taken = tokio::select! {
                 biased;
                 // First, so that it happens between two batches however busy the writer is.
-                _ = look.tick() => {
+                _ = look.tick(), if matches!(self.pool, Pool::Sqlite(_)) => {
                     self.look().await;
                     continue;
                 }
@@ -94,11 +113,8 @@ impl Writer {
                 let _ = job.reply.send(answer);
             }
         }
-        if let Some(connection) = self.connection
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed cleanly");
-        }
+        drop(self.connection);
+        self.pool.close().await;
     }
 
     /// Writes a batch. When it fails as a whole, each piece of work is tried alone, so that one that the
@@ -107,7 +123,7 @@ impl Writer {
         let work: Vec<_> = jobs.iter().map(|job| &job.work).collect();
         match self.write(&work).await {
             Ok(outcomes) => jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect(),
-            Err(error) if jobs.len() == 1 || is_outage(&error) => {
+            Err(error) if jobs.len() == 1 || error.is_outage() => {
                 let failed = |job| (job, Err(error.clone()));
                 jobs.into_iter().map(failed).collect()
             }
@@ -122,22 +138,39 @@ impl Writer {
         }
     }
 
-    /// Writes a batch in one transaction.
+    /// Writes a batch in one transaction. A try after a commit that failed finds what it may have written.
     async fn write(&mut self, work: &[&Work]) -> Result<Vec<Vec<Applied>>, StoreError> {
-        let written = self.transact(work).await;
-        if let Err(error) = &written {
-            let waiting = work.len();
-            tracing::error!(error = error as &dyn std::error::Error, waiting, "nothing was written");
-            // Whatever broke the connection, the next batch starts from a new one.
-            self.connection = None;
-            // A commit that failed may have happened nevertheless.
-            self.generations.touch_all();
-        }
-        let written = written?;
-        self.watch.wrote(written.version);
+        let mut tried = 1;
+        let written = loop {
+            match self.transact(work).await {
+                Ok(written) => break written,
+                Err(error) => {
+                    // Whatever broke the connection, the next try starts from a new one.
+                    self.connection = None;
+                    // A commit that failed may have happened nevertheless.
+                    self.generations.touch_all();
+                    self.feed.failed();
+                    let waiting = work.len();
+                    if tried == TRIES || !error.passes() {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            waiting,
+                            "nothing was written"
+                        );
+                        return Err(error);
+                    }
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        waiting,
+                        "a batch is tried again"
+                    );
+                    tried += 1;
+                }
+            }
+        };
         self.generations.touch(&written.touched);
         self.generations.advance(written.last_applied_ms);
-        self.feed.know(self.watch.seen());
+        self.feed.wrote(written.version);
         if written.erased {
             self.erased.notify_one();
         }
@@ -145,19 +178,25 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
+        let (own, feed) = (self.own.clone(), self.feed());
         let connection = self.connect().await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let written = apply::batch(&mut transaction, work).await?;
-        transaction.commit().await?;
+        connection.begin_writing().await?;
+        let written = apply::batch(connection, work).await?;
+        own.writes(written.version);
+        feed.writes(written.version);
+        if let Err(error) = connection.commit().await {
+            own.failed(written.version);
+            return Err(error);
+        }
         Ok(written)
     }
 
-    async fn connect(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    async fn connect(&mut self) -> Result<&mut Connection, StoreError> {
         Ok(match &mut self.connection {
             Some(open) => open,
             none => {
-                self.watch = Watch::default();
-                none.insert(backend::connect(&self.path).await?)
+                self.watch = Watch::new(self.own.clone());
+                none.insert(self.pool.acquire().await?)
             }
         })
     }
@@ -179,26 +218,17 @@ impl Writer {
     async fn look_at_others(&mut self) -> Result<(), StoreError> {
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        match self.watch.look(connection).await? {
-            Seen::Nothing => return Ok(()),
-            Seen::Organizations(organizations) => self.generations.touch(&organizations),
+        let seen = self.watch.look(connection).await?;
+        match &seen {
+            Seen::Nothing => {}
+            Seen::Organizations(organizations) => self.generations.touch(organizations),
             Seen::Anything => self.generations.touch_all(),
         }
-        self.feed.know(self.watch.seen());
+        self.feed.seen(self.watch.seen(), seen == Seen::Anything);
+        if seen == Seen::Nothing {
+            return Ok(());
+        }
         self.generations.advance(journal::as_of_ms(connection).await?);
         Ok(())
-    }
-}
-
-/// Whether the database as a whole is to blame, so that trying again now would only take time.
-fn is_outage(error: &StoreError) -> bool {
-    match error {
-        StoreError::Database(error) => match error.as_ref() {
-            sqlx::Error::Database(error) => error.kind() == ErrorKind::Other,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => false,
-            _ => true,
-        },
-        StoreError::Foreign(_) => false,
-        _ => true,
     }
 }

@@ -22,7 +22,7 @@ async fn a_feed_ends_with_its_token() {
     let token = town.site.clerk.key().sign(&town.site.clerk.token_header(), &claims).unwrap();
     let mut reader = Reader::open(&town.site.url(), &token, None).await;
     town.rename(&town.bo.clone(), "One").await;
-    assert_eq!(reader.to_the_end().await, [format!("upserted {}", town.bo)]);
+    assert_eq!(reader.rest_of_it().await, [format!("upserted {}", town.bo)]);
     let late_ms = clock::now_ms() - ends_s * 1000;
     assert!((0..3_000).contains(&late_ms), "{late_ms} ms");
     // The place is good for the next token.
@@ -45,11 +45,11 @@ async fn what_ends_it(happen: impl AsyncFnOnce(&mut Town, &str)) {
     happen(&mut town, &bo).await;
     let began = Instant::now();
     // Nothing is told to somebody who may not hear it any more, and be it of himself.
-    assert!(his.to_the_end().await.is_empty());
+    assert!(his.rest_of_it().await.is_empty());
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     assert_eq!(town.site.get(USERS, &town.token(&bo, &harbour)).await.status, 403);
     if town.site.get(USERS, &town.token(&bo, &town.lighthouse)).await.status == 403 {
-        assert!(elsewhere.to_the_end().await.is_empty());
+        assert!(elsewhere.rest_of_it().await.is_empty());
     } else {
         town.rename(&town.cy.clone(), "Still").await;
         assert_eq!(elsewhere.event().await.unwrap(), format!("upserted {}", town.cy));
@@ -92,7 +92,7 @@ async fn the_end_of_the_organization_ends_it() {
     let (mut here, mut there) = (town.follow(&town.harbour).await, town.follow(&town.lighthouse).await);
     let event = town.site.clerk.delete_organization(&town.harbour).unwrap();
     town.deliver(&event).await;
-    assert!(here.to_the_end().await.is_empty());
+    assert!(here.rest_of_it().await.is_empty());
     town.rename(&town.cy.clone(), "Still").await;
     assert_eq!(there.event().await.unwrap(), format!("upserted {}", town.cy));
 }
@@ -108,7 +108,7 @@ async fn a_ban_ends_it_also_where_no_membership_is_known() {
     let event = town.site.clerk.ban(&cy).unwrap();
     town.deliver(&event).await;
     let began = Instant::now();
-    assert!(reader.to_the_end().await.is_empty());
+    assert!(reader.rest_of_it().await.is_empty());
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
@@ -122,7 +122,7 @@ async fn the_end_of_the_service_ends_it_at_once() {
         readers.push(reader);
     }
     let began = Instant::now();
-    let ends = futures_util::future::join_all(readers.iter_mut().map(Reader::to_the_end));
+    let ends = futures_util::future::join_all(readers.iter_mut().map(Reader::rest_of_it));
     let (ends, _) = tokio::join!(ends, town.site.stop());
     assert!(ends.iter().all(Vec::is_empty));
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());

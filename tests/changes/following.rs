@@ -9,10 +9,12 @@ use serde_json::json;
 use super::reader::{CHANGES, request};
 use super::town::Town;
 use crate::reading::site::{membership, user};
+use crate::support::database::{Kind, on_both_databases};
 
-#[tokio::test]
-async fn members_are_told_as_they_change_and_leave() {
-    let mut town = Town::new().await;
+on_both_databases!(members_are_told_as_they_change_and_leave, nobody_hears_of_other_organizations);
+
+async fn members_are_told_as_they_change_and_leave(kind: Kind) {
+    let mut town = Town::on(kind).await;
     let (bo, cy, harbour) = (town.bo.clone(), town.cy.clone(), town.harbour.clone());
     let mut reader = town.follow(&harbour).await;
     town.rename(&bo, "One").await;
@@ -34,14 +36,12 @@ async fn members_are_told_as_they_change_and_leave() {
     assert_eq!(reader.event().await.unwrap(), format!("removed {bo}"));
 }
 
-#[tokio::test]
-async fn nobody_hears_of_other_organizations() {
-    let mut town = Town::new().await;
+async fn nobody_hears_of_other_organizations(kind: Kind) {
+    let mut town = Town::on(kind).await;
     let (ada, bo, cy) = (town.ada.clone(), town.bo.clone(), town.cy.clone());
     let (harbour, lighthouse) = (town.harbour.clone(), town.lighthouse.clone());
     let (mut here, mut there) = (town.follow(&harbour).await, town.follow(&lighthouse).await);
-    let (from_here, from_there) = (here.block().await, there.block().await);
-    assert!(from_here.is_some() && from_there.is_some());
+    assert!(here.block().await.is_some() && there.block().await.is_some());
     let start = here.last_id.clone();
     let dee = town.arrive("Dee").await;
     town.rename(&cy, "One").await;

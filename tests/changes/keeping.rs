@@ -95,12 +95,11 @@ async fn play(steps: &[Step]) {
             }
             Step::Move(who, place) => {
                 let (who, place) = (&people[who], &places[place]);
-                let event = match town.site.clerk.membership_id(who, place) {
-                    Ok(membership) => town.site.clerk.leave(&membership).unwrap(),
-                    Err(_) => {
-                        let metadata = roster::sim::shapes::Object::new();
-                        town.site.clerk.join(who, place, "org:member", &metadata).unwrap()
-                    }
+                let event = if let Ok(membership) = town.site.clerk.membership_id(who, place) {
+                    town.site.clerk.leave(&membership).unwrap()
+                } else {
+                    let metadata = roster::sim::shapes::Object::new();
+                    town.site.clerk.join(who, place, "org:member", &metadata).unwrap()
                 };
                 late.push(event);
             }

@@ -2,6 +2,7 @@
 
 mod ending;
 mod following;
+mod instances;
 mod keeping;
 pub mod reader;
 mod resuming;

@@ -121,7 +121,7 @@ impl Reader {
     }
 
     /// Reads on to the end, and answers with the events before it.
-    pub async fn to_the_end(&mut self) -> Vec<String> {
+    pub async fn rest_of_it(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         while let Some(event) = self.event().await {
             events.push(event);

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use roster::domain::Change;
+use roster::sim::keys::SigningKey;
 use roster::sim::shapes::object;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -7,6 +10,9 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::reader::Reader;
 use super::town::Town;
 use crate::reading::site::{Site as Small, membership, user};
+use crate::support::database::{Kind, on_both_databases};
+
+on_both_databases!(an_id_that_says_nothing_is_a_reset, a_batch_is_whole_or_comes_again);
 
 #[tokio::test]
 async fn a_restart_loses_nothing_and_repeats_nothing() {
@@ -38,9 +44,8 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
     }
 }
 
-#[tokio::test]
-async fn an_id_that_says_nothing_is_a_reset() {
-    let mut town = Town::new().await;
+async fn an_id_that_says_nothing_is_a_reset(kind: Kind) {
+    let mut town = Town::on(kind).await;
     let (bo, harbour) = (town.bo.clone(), town.harbour.clone());
     for id in
         ["", "x", "-1", "+1", "1.0", "1e3", "999999", "9223372036854775807", "9223372036854775808", "1,2"]
@@ -92,9 +97,8 @@ async fn an_id_that_is_too_old_is_a_reset() {
 }
 
 /// Many at once are one version. Whoever is cut off in the middle of it gets the rest again.
-#[tokio::test]
-async fn a_batch_is_whole_or_comes_again() {
-    let site = Small::start().await;
+async fn a_batch_is_whole_or_comes_again(kind: Kind) {
+    let site = Small::on(kind, Arc::new(SigningKey::generate("ins_1").unwrap())).await;
     let token = site.token("ada", Some("org_1"), "member");
     let mut reader = Reader::open(site.address(), &token, None).await;
     reader.block().await.unwrap();
@@ -120,10 +124,8 @@ async fn a_batch_is_whole_or_comes_again() {
     }
     for (id, heard) in all {
         let mut again = Reader::open(site.address(), &token, Some(&id)).await;
-        let rest = match heard.len() == whole.len() {
-            true => Vec::new(),
-            false => again.until(whole.last().unwrap()).await,
-        };
+        let all_heard = heard.len() == whole.len();
+        let rest = if all_heard { Vec::new() } else { again.until(whole.last().unwrap()).await };
         let mut both = heard.clone();
         both.extend(rest);
         both.push(whole.last().unwrap().clone());
@@ -153,5 +155,5 @@ async fn a_database_without_changes_can_be_followed() {
     // It was another organization's.
     let token = site.token("user_newcomer", "org_new", "member", 5);
     site.stop().await;
-    assert!(reader.to_the_end().await.is_empty() && again.to_the_end().await.is_empty(), "{token}");
+    assert!(reader.rest_of_it().await.is_empty() && again.rest_of_it().await.is_empty(), "{token}");
 }

@@ -6,6 +6,7 @@ use roster::sim::{Event, NewUser};
 use serde_json::json;
 
 use super::reader::Reader;
+use crate::support::database::{Kind, server_database};
 use crate::support::site::{Site, clerk};
 
 /// Ada and Bo are in both organizations, Cy only in the second.
@@ -20,7 +21,22 @@ pub struct Town {
 
 impl Town {
     pub async fn new() -> Self {
-        let mut site = Site::start().await;
+        Self::around(Site::start().await).await
+    }
+
+    /// On either database.
+    pub async fn on(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => Self::new().await,
+            Kind::Postgres => {
+                let database = server_database().await;
+                Self::around(Site::start_with(|config| config.database = database).await).await
+            }
+        }
+    }
+
+    /// In a service that knows nothing yet.
+    pub async fn around(mut site: Site) -> Self {
         let [ada, bo, cy] = ["Ada", "Bo", "Cy"].map(|name| {
             let user = NewUser::named(name, "0", &format!("{name}@example.com"));
             site.clerk.create_user(user).id().to_owned()

@@ -4,11 +4,13 @@ use super::ask::token_of;
 use super::town::{ORGANIZATIONS, PEOPLE, Town, listed, user_id};
 use crate::changes::reader::Reader;
 use crate::reading::site::user;
+use crate::support::database::{Kind, on_both_databases};
+
+on_both_databases!(a_feed_speaks_of_its_own_organization);
 
 /// Everybody changes, and each organization hears of its own people alone, live and from the log.
-#[tokio::test]
-async fn a_feed_speaks_of_its_own_organization() {
-    let town = Town::new().await;
+async fn a_feed_speaks_of_its_own_organization(kind: Kind) {
+    let town = Town::new(kind).await;
     let site = &town.together;
     let mut live = Vec::new();
     for organization in 0..ORGANIZATIONS {

@@ -3,11 +3,12 @@ use reqwest::Method;
 use super::ask::{ADMIN, USERS, token_of};
 use super::town::{ORGANIZATIONS, PEOPLE, Town, listed, user_id};
 use super::walls::said;
+use crate::support::database::Kind;
 
 /// "Not yours" is byte for byte "not there".
 #[tokio::test]
 async fn a_stranger_looks_like_nobody() {
-    let town = Town::new().await;
+    let town = Town::new(Kind::Sqlite).await;
     let site = &town.together;
     for organization in 0..ORGANIZATIONS {
         let bearer = format!("Bearer {}", token_of(&town, 900, organization, Some("admin")));

@@ -11,6 +11,7 @@ use roster::domain::{
 use roster::sim::keys::SigningKey;
 
 use crate::reading::site::Site;
+use crate::support::database::Kind;
 
 /// How many organizations there are.
 pub const ORGANIZATIONS: usize = 4;
@@ -24,9 +25,10 @@ pub struct Town {
 }
 
 impl Town {
-    pub async fn new() -> Self {
+    /// All together on either database; apart in files.
+    pub async fn new(kind: Kind) -> Self {
         let key = Arc::new(SigningKey::generate("ins_1").unwrap());
-        let together = Site::empty(key.clone()).await;
+        let together = Site::on(kind, key.clone()).await;
         let everybody = (0..ORGANIZATIONS).flat_map(founded).chain((0..PEOPLE).flat_map(account));
         together.apply(everybody.collect()).await;
         let mut apart = Vec::new();

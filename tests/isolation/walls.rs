@@ -9,6 +9,9 @@ use super::ask::{ADMIN, Ask, Loot, USERS, any};
 use super::town::{ORGANIZATIONS, Town, listed, organization_id};
 use crate::reading::site::Site;
 use crate::support::answer::Answer;
+use crate::support::database::{Kind, on_both_databases};
+
+on_both_databases!(other_organizations_change_no_answer);
 
 /// Requests in one run, unless `PROPTEST_CASES` says otherwise.
 const ASKED: u32 = 800;
@@ -38,46 +41,49 @@ fn words(text: &str, prefix: &str) -> Vec<String> {
 }
 
 /// The strongest thing that can be said: what is known of other organizations changes not a byte of any
-/// answer. A service that knows this organization alone says the same.
-#[test]
-fn other_organizations_change_no_answer() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let town = runtime.block_on(Town::new());
-    let loot = runtime.block_on(Loot::gather(&town));
+/// answer. A service that knows this organization alone, in a file, says the same.
+async fn other_organizations_change_no_answer(kind: Kind) {
+    let town = Town::new(kind).await;
+    let loot = Loot::gather(&town).await;
+    let runtime = tokio::runtime::Handle::current();
     let mut config = Config { failure_persistence: None, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = ASKED;
     }
     let cases = config.cases as usize;
     let kinds = Mutex::new(BTreeMap::<_, usize>::new());
-    let result = TestRunner::new(config).run(&any(loot), |ask| {
-        let headers = ask.headers(&town);
-        let (together, apart) = runtime.block_on(async {
-            tokio::join!(
-                answer(&town.together, &ask, &headers),
-                answer(&town.apart[ask.organization], &ask, &headers)
-            )
-        });
-        prop_assert_eq!(said(&together), said(&apart), "{} {}", ask.method, ask.path());
-        let listed = listed(ask.organization);
-        let text = String::from_utf8_lossy(&together.body);
-        let coded = together.header("content-encoding").is_some();
-        let people = words(&text, "user_");
-        if !coded {
-            for id in &people {
-                prop_assert!(listed.contains(id), "{id} in {text}");
+    let mut runner = TestRunner::new(config);
+    let asked = || {
+        runner.run(&any(loot), |ask| {
+            let headers = ask.headers(&town);
+            let (together, apart) = runtime.block_on(async {
+                tokio::join!(
+                    answer(&town.together, &ask, &headers),
+                    answer(&town.apart[ask.organization], &ask, &headers)
+                )
+            });
+            prop_assert_eq!(said(&together), said(&apart), "{} {}", ask.method, ask.path());
+            let listed = listed(ask.organization);
+            let text = String::from_utf8_lossy(&together.body);
+            let coded = together.header("content-encoding").is_some();
+            let people = words(&text, "user_");
+            if !coded {
+                for id in &people {
+                    prop_assert!(listed.contains(id), "{id} in {text}");
+                }
+                for id in words(&text, "org_") {
+                    prop_assert_eq!(&id, &organization_id(ask.organization));
+                }
             }
-            for id in words(&text, "org_") {
-                prop_assert_eq!(&id, &organization_id(ask.organization));
-            }
-        }
-        let route = if ask.route == USERS || ask.route == ADMIN { &*ask.route } else { "one" };
-        let somebody = together.status == 200 && (!people.is_empty() || coded || ask.method == Method::HEAD);
-        let kind = (route.to_owned(), together.status.as_u16(), somebody);
-        *kinds.lock().unwrap().entry(kind).or_default() += 1;
-        Ok::<(), TestCaseError>(())
-    });
-    if let Err(error) = result {
+            let route = if ask.route == USERS || ask.route == ADMIN { &*ask.route } else { "one" };
+            let somebody =
+                together.status == 200 && (!people.is_empty() || coded || ask.method == Method::HEAD);
+            let kind = (route.to_owned(), together.status.as_u16(), somebody);
+            *kinds.lock().unwrap().entry(kind).or_default() += 1;
+            Ok::<(), TestCaseError>(())
+        })
+    };
+    if let Err(error) = tokio::task::block_in_place(asked) {
         panic!("{error}");
     }
     // All of this says something only where people were seen, found and not found, on every route.

@@ -137,7 +137,7 @@ async fn dead_letters_are_tried_again_beside_the_service() {
         let joined = Delivery::new(&format!("msg_joined{number}"), member(number).to_string());
         assert_eq!(watched.deliver(&joined).await, "200 applied");
         let path = format!("{USERS}/user_dead{number}");
-        assert_eq!(watched.list(&clerk, &path, &user, &organization).await, 200);
+        watched.list_becomes(200, &clerk, &path, &user, &organization).await;
         let sent_again = Delivery::new(&format!("msg_dead{number}"), unusable(&format!("user_dead{number}")));
         assert_eq!(watched.deliver(&sent_again).await, "200 duplicate", "it is settled");
     }
@@ -162,7 +162,7 @@ async fn a_person_is_erased_with_a_receipt() {
         (&receipt["id"], &receipt["outcome"], &receipt["memberships"], &receipt["events"]),
         (&json!(user), &json!("erased"), &json!(1), &json!(2))
     );
-    assert_eq!(watched.list(&clerk, USERS, &user, &organization).await, 403);
+    watched.list_becomes(403, &clerk, USERS, &user, &organization).await;
     // A letter is all that is known of this one.
     assert_eq!(objects(&erase("user_dead1"))[0]["events"], 1);
     let again = &objects(&erase(&user))[0];

@@ -1,6 +1,7 @@
 //! The real program in a folder of its own, with both of its listeners in view.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
 use roster::sim::{Instance, NewUser};
@@ -61,6 +62,27 @@ impl Watched {
         let token = site::token(clerk, now_s() - 5, user, organization, "admin");
         let url = format!("{}{path}", self.service);
         Answer::of(self.request("GET", &url).bearer_auth(token)).await.status.as_u16()
+    }
+}
+
+impl Watched {
+    /// The same until it answers so, which it has to within a second: another process has written.
+    pub async fn list_becomes(
+        &self,
+        status: u16,
+        clerk: &Instance,
+        path: &str,
+        user: &str,
+        organization: &str,
+    ) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        loop {
+            let answered = self.list(clerk, path, user, organization).await;
+            if answered == status {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{answered} and not {status}");
+        }
     }
 }
 

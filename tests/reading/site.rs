@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::answer::Answer;
-use crate::support::database::TestStore;
+use crate::support::database::{Kind, TestStore};
 
 /// What deliveries are signed with.
 pub const WEBHOOK_SECRET: &str = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==";
@@ -57,13 +57,22 @@ impl Site {
 
     /// Nobody is there yet. Sites that share a key take the same tokens.
     pub async fn empty(key: Arc<SigningKey>) -> Self {
+        Self::on(Kind::Sqlite, key).await
+    }
+
+    /// The same on either database.
+    pub async fn on(kind: Kind, key: Arc<SigningKey>) -> Self {
         let keys = KeySource::Pem(key.public_pem().unwrap());
-        Self::with_keys(key, keys).await
+        Self::over(TestStore::on(kind).await, key, keys).await
     }
 
     /// Nobody is there yet, and tokens are checked with keys from `keys`.
     pub async fn with_keys(key: Arc<SigningKey>, keys: KeySource) -> Self {
-        let database = TestStore::new().await;
+        Self::over(TestStore::new().await, key, keys).await
+    }
+
+    /// One more instance over a database.
+    pub async fn over(database: TestStore, key: Arc<SigningKey>, keys: KeySource) -> Self {
         let keys = KeySet::new(keys).unwrap();
         let store = database.store.clone();
         let secret = WEBHOOK_SECRET.to_owned().into();

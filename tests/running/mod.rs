@@ -4,6 +4,7 @@ mod command;
 mod configuration;
 mod connections;
 mod lifecycle;
+mod manifests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

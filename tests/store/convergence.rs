@@ -7,14 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::history::{Said, Step, history, lists, say};
-use crate::support::database::TestStore;
+use super::history::{Said, Step, history, lists, say, say_to};
+use crate::support::database::{Kind, TestStore, on_both_databases};
 
-/// Histories in one run, unless `PROPTEST_CASES` says otherwise.
-const HISTORIES: u32 = 1_000;
+on_both_databases!(
+    random_histories_converge,
+    a_member_who_left_and_came_back_is_listed_once,
+    a_deleted_user_stays_deleted,
+    an_older_state_never_wins,
+    a_deleted_organization_lists_nobody,
+    a_newer_membership_that_has_ended_proves_that_the_older_one_has_too,
+);
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+/// Histories in one run, unless `PROPTEST_CASES` says otherwise. A transaction of a server takes longer.
+fn histories(kind: Kind) -> u32 {
+    if kind == Kind::Sqlite { 1_000 } else { 100 }
 }
 
 /// An order that says everything once, and some of it twice or more.
@@ -26,36 +33,42 @@ fn order_of(length: usize) -> impl Strategy<Value = Vec<usize>> {
     })
 }
 
-#[test]
-fn random_histories_converge() {
-    let runtime = runtime();
-    let databases: Vec<_> = (0..3).map(|_| runtime.block_on(TestStore::new())).collect();
+/// Told in order, in one go, and in a few, to two instances when there may be two. What a server holds is
+/// compared with a file.
+async fn random_histories_converge(kind: Kind) {
+    let databases = [TestStore::new().await, TestStore::on(kind).await, TestStore::on(kind).await];
+    let another = if kind == Kind::Postgres { Some(databases[2].another().await) } else { None };
+    let spread: Vec<_> =
+        [Some(&databases[2]), another.as_ref()].into_iter().flatten().map(|db| &db.store).collect();
     let mut config = Config { failure_persistence: None, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = HISTORIES;
+        config.cases = histories(kind);
     }
     let count = AtomicUsize::new(0);
     let strategy = history().prop_flat_map(|history| {
         let length = history.len();
         (Just(history), order_of(length), order_of(length), 1_usize..5)
     });
-    let result = TestRunner::new(config).run(&strategy, |(history, first, second, parts)| {
-        let prefix = format!("h{}-", count.fetch_add(1, Ordering::Relaxed));
-        let in_order: Vec<_> = (0..history.len()).collect();
-        runtime.block_on(async {
-            say(&databases[0], &prefix, &history, &in_order, history.len()).await;
-            say(&databases[1], &prefix, &history, &first, 1).await;
-            say(&databases[2], &prefix, &history, &second, parts).await;
-            let rows = databases[0].read_model(&prefix).await;
-            let lists_in_order = lists(&databases[0], &prefix).await;
-            for database in &databases[1..] {
-                prop_assert_eq!(&rows, &database.read_model(&prefix).await);
-                prop_assert_eq!(&lists_in_order, &lists(database, &prefix).await);
-            }
-            Ok::<(), TestCaseError>(())
+    let runtime = tokio::runtime::Handle::current();
+    let run = || {
+        TestRunner::new(config).run(&strategy, |(history, first, second, parts)| {
+            let prefix = format!("h{}-", count.fetch_add(1, Ordering::Relaxed));
+            let in_order: Vec<_> = (0..history.len()).collect();
+            runtime.block_on(async {
+                say(&databases[0], &prefix, &history, &in_order, history.len()).await;
+                say(&databases[1], &prefix, &history, &first, 1).await;
+                say_to(&spread, &prefix, &history, &second, parts).await;
+                let rows = databases[0].read_model(&prefix).await;
+                let lists_in_order = lists(&databases[0], &prefix).await;
+                for database in &databases[1..] {
+                    prop_assert_eq!(&rows, &database.read_model(&prefix).await);
+                    prop_assert_eq!(&lists_in_order, &lists(database, &prefix).await);
+                }
+                Ok::<(), TestCaseError>(())
+            })
         })
-    });
-    if let Err(error) = result {
+    };
+    if let Err(error) = tokio::task::block_in_place(run) {
         panic!("{error}");
     }
 }
@@ -74,24 +87,22 @@ fn permutations(length: usize) -> Vec<Vec<usize>> {
 }
 
 /// Says a history in every order, and returns what it always ends in.
-fn every_order(steps: Vec<Step>) -> Vec<String> {
-    runtime().block_on(async {
-        let history: Vec<_> = steps.into_iter().map(|step| Said { step, by_pass: false }).collect();
-        let database = TestStore::new().await;
-        let mut expected = None;
-        for (index, order) in permutations(history.len()).iter().enumerate() {
-            let prefix = format!("p{index}-");
-            // One transaction or one for each: both must do.
-            let parts = if index % 4 == 0 { order.len() } else { 1 };
-            say(&database, &prefix, &history, order, parts).await;
-            let rows = database.read_model(&prefix).await;
-            let lists = lists(&database, &prefix).await;
-            let (rows_before, lists_before) = expected.get_or_insert((rows.clone(), lists.clone()));
-            assert_eq!(*rows_before, rows, "{order:?} of {history:?}");
-            assert_eq!(*lists_before, lists, "{order:?} of {history:?}");
-        }
-        expected.unwrap().1
-    })
+async fn every_order(kind: Kind, steps: Vec<Step>) -> Vec<String> {
+    let history: Vec<_> = steps.into_iter().map(|step| Said { step, by_pass: false }).collect();
+    let database = TestStore::on(kind).await;
+    let mut expected = None;
+    for (index, order) in permutations(history.len()).iter().enumerate() {
+        let prefix = format!("p{index}-");
+        // One transaction or one for each: both must do.
+        let parts = if index % 4 == 0 { order.len() } else { 1 };
+        say(&database, &prefix, &history, order, parts).await;
+        let rows = database.read_model(&prefix).await;
+        let lists = lists(&database, &prefix).await;
+        let (rows_before, lists_before) = expected.get_or_insert((rows.clone(), lists.clone()));
+        assert_eq!(*rows_before, rows, "{order:?} of {history:?}");
+        assert_eq!(*lists_before, lists, "{order:?} of {history:?}");
+    }
+    expected.unwrap().1
 }
 
 fn user(user: u8, at: i64, content: u8) -> Step {
@@ -106,15 +117,12 @@ fn left(membership: u8, user: u8, at: i64) -> Step {
     Step::MembershipDeleted { membership, place: (0, user), created: None, at }
 }
 
-#[test]
-fn a_member_who_left_and_came_back_is_listed_once() {
-    let ends = every_order(vec![
-        user(0, 1, 1),
-        joined(0, 0, 1, 1),
-        left(0, 0, 2),
-        joined(1, 0, 3, 0),
-        user(0, 4, 2),
-    ]);
+async fn a_member_who_left_and_came_back_is_listed_once(kind: Kind) {
+    let ends = every_order(
+        kind,
+        vec![user(0, 1, 1), joined(0, 0, 1, 1), left(0, 0, 2), joined(1, 0, 3, 0), user(0, 4, 2)],
+    )
+    .await;
     assert_eq!(
         ends,
         [
@@ -124,29 +132,42 @@ fn a_member_who_left_and_came_back_is_listed_once() {
     );
 }
 
-#[test]
-fn a_deleted_user_stays_deleted() {
-    let ends = every_order(vec![
-        user(0, 1, 1),
-        joined(0, 0, 1, 1),
-        Step::UserDeleted { user: 0, at: 2 },
-        Step::SignIn { user: 0, at: 3 },
-        user(0, 5, 2),
-        Step::Invitation { invitation: 0, user: Some(0), updated: 1, observed: 1, content: 1 },
-    ]);
+async fn a_deleted_user_stays_deleted(kind: Kind) {
+    let ends = every_order(
+        kind,
+        vec![
+            user(0, 1, 1),
+            joined(0, 0, 1, 1),
+            Step::UserDeleted { user: 0, at: 2 },
+            Step::SignIn { user: 0, at: 3 },
+            user(0, 5, 2),
+            Step::Invitation { invitation: 0, user: Some(0), updated: 1, observed: 1, content: 1 },
+        ],
+    )
+    .await;
     assert!(ends.is_empty(), "{ends:?}");
 }
 
-#[test]
-fn an_older_state_never_wins() {
-    let ends = every_order(vec![
-        user(0, 3, 3),
-        user(0, 1, 1),
-        user(0, 2, 2),
-        joined(0, 0, 1, 1),
-        Step::Membership { membership: 0, place: (0, 0), created: 1, updated: 2, observed: 2, content: 0 },
-        Step::Organization { organization: 0, updated: 1, observed: 1, content: 1 },
-    ]);
+async fn an_older_state_never_wins(kind: Kind) {
+    let ends = every_order(
+        kind,
+        vec![
+            user(0, 3, 3),
+            user(0, 1, 1),
+            user(0, 2, 2),
+            joined(0, 0, 1, 1),
+            Step::Membership {
+                membership: 0,
+                place: (0, 0),
+                created: 1,
+                updated: 2,
+                observed: 2,
+                content: 0,
+            },
+            Step::Organization { organization: 0, updated: 1, observed: 1, content: 1 },
+        ],
+    )
+    .await;
     assert_eq!(
         ends,
         [
@@ -156,22 +177,26 @@ fn an_older_state_never_wins() {
     );
 }
 
-#[test]
-fn a_deleted_organization_lists_nobody() {
-    let ends = every_order(vec![
-        user(0, 1, 1),
-        joined(0, 0, 1, 1),
-        joined(1, 1, 1, 1),
-        user(1, 1, 1),
-        Step::OrganizationDeleted { organization: 0, at: 2 },
-        joined(2, 2, 3, 1),
-    ]);
+async fn a_deleted_organization_lists_nobody(kind: Kind) {
+    let ends = every_order(
+        kind,
+        vec![
+            user(0, 1, 1),
+            joined(0, 0, 1, 1),
+            joined(1, 1, 1, 1),
+            user(1, 1, 1),
+            Step::OrganizationDeleted { organization: 0, at: 2 },
+            joined(2, 2, 3, 1),
+        ],
+    )
+    .await;
     assert!(ends.is_empty(), "{ends:?}");
 }
 
-#[test]
-fn a_newer_membership_that_has_ended_proves_that_the_older_one_has_too() {
+async fn a_newer_membership_that_has_ended_proves_that_the_older_one_has_too(kind: Kind) {
     let rejoined_and_left = Step::MembershipDeleted { membership: 1, place: (0, 0), created: Some(3), at: 4 };
-    let ends = every_order(vec![user(0, 1, 1), joined(0, 0, 1, 0), joined(1, 0, 3, 1), rejoined_and_left]);
+    let ends =
+        every_order(kind, vec![user(0, 1, 1), joined(0, 0, 1, 0), joined(1, 0, 3, 1), rejoined_and_left])
+            .await;
     assert!(ends.is_empty(), "the end of the first one was lost: {ends:?}");
 }

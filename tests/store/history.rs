@@ -7,7 +7,7 @@ use roster::domain::{
     Change, Filter, Invitation, InvitationId, InvitationStatus, MemberQuery, Membership, MembershipId,
     Observed, Order, Organization, OrganizationId, Role, User, UserId,
 };
-use roster::store::Delivery;
+use roster::store::{Delivery, Store};
 
 use crate::support::database::TestStore;
 
@@ -193,14 +193,20 @@ impl Step {
 
 /// Says these steps of a history, in this order, in as many transactions as there are parts.
 pub async fn say(db: &TestStore, prefix: &str, history: &[Said], order: &[usize], parts: usize) {
+    say_to(&[&db.store], prefix, history, order, parts).await;
+}
+
+/// The same, spread over several instances.
+pub async fn say_to(stores: &[&Store], prefix: &str, history: &[Said], order: &[usize], parts: usize) {
     for part in order.chunks(order.len().div_ceil(parts).max(1)) {
-        join_all(part.iter().map(|&index| async move {
+        join_all(part.iter().enumerate().map(|(at, &index)| async move {
+            let store = stores[at % stores.len()];
             let said = &history[index];
             let change = said.step.change(prefix);
             if said.by_pass {
-                db.store.apply(vec![change]).await.unwrap();
+                store.apply(vec![change]).await.unwrap();
             } else {
-                db.store.deliver(said.step.delivery(prefix, index), vec![change]).await.unwrap();
+                store.deliver(said.step.delivery(prefix, index), vec![change]).await.unwrap();
             }
         }))
         .await;

@@ -3,11 +3,12 @@
 use roster::domain::Outcome;
 
 use super::history::{Said, Step, say};
-use crate::support::database::TestStore;
+use crate::support::database::{Kind, TestStore, on_both_databases};
 
-#[tokio::test]
-async fn old_events_are_forgotten_and_may_come_again() {
-    let db = TestStore::new().await;
+on_both_databases!(old_events_are_forgotten_and_may_come_again);
+
+async fn old_events_are_forgotten_and_may_come_again(kind: Kind) {
+    let db = TestStore::on(kind).await;
     let user = Step::User { user: 0, updated: 1, observed: 1, content: 1, sign_in: None };
     let history: Vec<_> = (0..1_200).map(|_| Said { step: user.clone(), by_pass: false }).collect();
     let order: Vec<_> = (0..history.len()).collect();

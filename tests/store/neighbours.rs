@@ -4,15 +4,16 @@ use futures_util::future::join_all;
 use roster::store::StoreError;
 
 use super::history::{Said, Step, lists, say};
-use crate::support::database::TestStore;
+use crate::support::database::{Kind, TestStore, on_both_databases};
+
+on_both_databases!(a_row_that_cannot_be_read_fails_its_own_event_alone, a_store_that_is_closed_says_so);
 
 fn user(user: u8) -> Step {
     Step::User { user, updated: 1, observed: 1, content: 1, sign_in: None }
 }
 
-#[tokio::test]
-async fn a_row_that_cannot_be_read_fails_its_own_event_alone() {
-    let db = TestStore::new().await;
+async fn a_row_that_cannot_be_read_fails_its_own_event_alone(kind: Kind) {
+    let db = TestStore::on(kind).await;
     let joined =
         Step::Membership { membership: 0, place: (0, 0), created: 1, updated: 1, observed: 1, content: 1 };
     let history = [Said { step: joined, by_pass: false }];
@@ -39,9 +40,8 @@ async fn a_row_that_cannot_be_read_fails_its_own_event_alone() {
     );
 }
 
-#[tokio::test]
-async fn a_store_that_is_closed_says_so() {
-    let db = TestStore::new().await;
+async fn a_store_that_is_closed_says_so(kind: Kind) {
+    let db = TestStore::on(kind).await;
     db.store.ping().await.unwrap();
     db.store.close().await;
     assert!(matches!(db.store.ping().await, Err(StoreError::Closed)));

@@ -58,11 +58,11 @@ impl Site {
             ..Config::default()
         };
         change(&mut config);
-        let Database::Sqlite(path) = config.database.clone() else { unreachable!("every site has a file") };
+        let database = config.database.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let running = app::start(config, listener).await.unwrap();
         let client = Client::builder().no_proxy().no_gzip().build().unwrap();
-        Self { clerk, rows: Rows::of(&path).await, folder, running, client }
+        Self { clerk, rows: Rows::in_database(&database).await, folder, running, client }
     }
 
     pub fn folder(&self) -> &std::path::Path {

@@ -1,18 +1,18 @@
-//! Opens the database: connections, their settings, and the schema.
+//! Opens a file: connections, their settings, and the schema.
 
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, SqlSafeStr as _};
 
+use super::connection::Pool;
 use super::error::StoreError;
+use super::migrations;
 use super::rows::PREPARED;
 
 /// How many requests may read at the same time.
@@ -21,18 +21,9 @@ const READERS: u32 = 8;
 /// How long a statement waits for another process that writes, such as `roster reconcile`.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Every schema that was ever released, in order.
-pub(super) fn migrations() -> Migrator {
-    let migration = |version, name: &'static str, sql: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        migration(1, "read model", include_str!("../../migrations/sqlite/0001_read_model.sql")),
-        migration(2, "reconcile", include_str!("../../migrations/sqlite/0002_reconcile.sql")),
-        migration(3, "dead letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
-        migration(4, "versions", include_str!("../../migrations/sqlite/0004_versions.sql")),
-    ])
-}
+/// How many pages the log grows by before it is written back. What is written again meanwhile, which is most of the
+/// upper pages and in a pass many of the others, is written back once.
+const LOG_PAGES: &str = "8192";
 
 /// How each connection to the file is set up.
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -44,6 +35,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         // What is erased must not stay readable in free pages.
         .pragma("secure_delete", "on")
+        .pragma("wal_autocheckpoint", LOG_PAGES)
         .foreign_keys(false)
         .busy_timeout(LOCK_PATIENCE)
         .statement_cache_capacity(PREPARED)
@@ -57,7 +49,7 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = connect(path).await.map_err(open_error)?;
-    migrations().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
+    migrations::sqlite().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
     Ok(connection)
 }
 
@@ -69,9 +61,11 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     file.open(path).map(drop)
 }
 
+/// The writer's page cache in KiB: a pass touches pages all over the indexes.
+const WRITER_CACHE: &str = "-16384";
 /// A connection for the one writer.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    options(path).connect().await
+    options(path).pragma("cache_size", WRITER_CACHE).connect().await
 }
 
 /// A connection that waits for others no longer than `patience`.
@@ -83,21 +77,27 @@ pub(super) async fn connect_patiently(
 }
 
 /// The readers' pool.
-pub(super) fn readers(path: &Path) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(LOCK_PATIENCE)
-        // Asking a local file whether it is still there costs a thread hand-over for nothing.
-        .test_before_acquire(false)
-        .connect_lazy_with(options(path).pragma("query_only", "on"))
+pub(super) fn readers(path: &Path) -> Pool {
+    pool(READERS, options(path).pragma("query_only", "on"))
 }
 
 /// A connection for what is neither an event nor a change: leases and the state of passes. SQLite lets one
 /// write at a time; what waits here waits for a batch, never for a pass.
-pub(super) fn bookkeeping(path: &Path) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(1)
+pub(super) fn bookkeeping(path: &Path) -> Pool {
+    pool(1, options(path))
+}
+
+/// The connection of the one writer.
+pub(super) fn writer(path: &Path) -> Pool {
+    pool(1, options(path))
+}
+
+fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
         .acquire_timeout(LOCK_PATIENCE)
+        // Asking a local file whether it is still there costs a thread hand-over for nothing.
         .test_before_acquire(false)
-        .connect_lazy_with(options(path))
+        .connect_lazy_with(options);
+    Pool::Sqlite(pool)
 }

@@ -1,0 +1,238 @@
+//! The two databases behind one set of types: pools, connections, and rows.
+//!
+//! Everything else in this room is written once and takes a [`Connection`]. SQLite and PostgreSQL speak the
+//! same text, with `$1` for parameters; where they do not, a constant or a `match` says so where it happens.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{
+    ColumnIndex, Database, Decode, Encode, Executor as _, FromRow, IntoArguments, Postgres, Row as _,
+    SqlSafeStr, SqlStr, Sqlite, Type,
+};
+use tokio::time::timeout;
+
+use super::error::StoreError;
+use super::rows::Cell;
+
+/// How long to wait for an answer of PostgreSQL. Longer than its own limit on a statement, so that it is reached
+/// only when the server, or the way to it, is gone without a word.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// One writer at a time, over all instances, as SQLite has it: batches see each other whole or not at all, no
+/// two can wait for each other, and their numbers come in the order of their commits.
+const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SELECT value FROM sequences WHERE name = 'version' FOR UPDATE";
+
+/// Connections to one database.
+#[derive(Debug, Clone)]
+pub(super) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Pool {
+    /// Takes a connection, or waits for one.
+    pub(super) async fn acquire(&self) -> Result<Connection, StoreError> {
+        let kind = match self {
+            Self::Sqlite(pool) => Kind::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => Kind::Postgres(pool.acquire().await?),
+        };
+        Ok(Connection { kind, unfinished: false })
+    }
+
+    /// Closes every connection; waits for those that are in use.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A connection out of a pool. One that was left in the middle of something, be it by an error, by a timeout
+/// or by a caller that went away, is closed and not given back.
+pub(super) struct Connection {
+    kind: Kind,
+    unfinished: bool,
+}
+
+enum Kind {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.unfinished {
+            match &mut self.kind {
+                Kind::Sqlite(db) => db.close_on_drop(),
+                Kind::Postgres(db) => db.close_on_drop(),
+            }
+        }
+    }
+}
+
+/// Runs one body on either connection, and notes whether it came to its end.
+macro_rules! run {
+    ($connection:expr, $db:ident => $body:expr) => {{
+        let before = std::mem::replace(&mut $connection.unfinished, true);
+        let done = match &mut $connection.kind {
+            Kind::Sqlite($db) => $body.await?.into(),
+            Kind::Postgres($db) => timeout(PATIENCE, $body).await.map_err(|_| StoreError::Silent)??.into(),
+        };
+        $connection.unfinished = before;
+        done
+    }};
+}
+
+impl Connection {
+    /// Runs a statement; answers how many rows it wrote.
+    pub(super) async fn execute(
+        &mut self,
+        text: impl SqlSafeStr,
+        cells: &[Cell<'_>],
+    ) -> Result<u64, StoreError> {
+        let text = text.into_sql_str();
+        let done: Done = run!(self, db => query(text, cells).execute(&mut **db));
+        Ok(done.0)
+    }
+
+    /// Runs a statement; answers the rows that it returns.
+    pub(super) async fn fetch(
+        &mut self,
+        text: impl SqlSafeStr,
+        cells: &[Cell<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let text = text.into_sql_str();
+        let rows: Rows = run!(self, db => query(text, cells).fetch_all(&mut **db));
+        Ok(rows.0)
+    }
+
+    /// The first row, if there is one.
+    pub(super) async fn fetch_optional(
+        &mut self,
+        text: impl SqlSafeStr,
+        cells: &[Cell<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.fetch(text, cells).await?.into_iter().next())
+    }
+
+    /// The row of a statement that always returns one.
+    pub(super) async fn fetch_one(
+        &mut self,
+        text: impl SqlSafeStr,
+        cells: &[Cell<'_>],
+    ) -> Result<Row, StoreError> {
+        self.fetch_optional(text, cells).await?.ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    /// Begins a transaction in which every statement sees the same moment.
+    pub(super) async fn begin_reading(&mut self) -> Result<(), StoreError> {
+        self.begin("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    /// Begins a transaction that writes; waits until no other one does.
+    pub(super) async fn begin_writing(&mut self) -> Result<(), StoreError> {
+        self.begin("BEGIN IMMEDIATE", BEGIN_WRITING).await
+    }
+
+    async fn begin(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), StoreError> {
+        let text = if matches!(self.kind, Kind::Sqlite(_)) { sqlite } else { postgres };
+        let _: Done = run!(self, db => db.execute(text));
+        self.unfinished = true;
+        Ok(())
+    }
+
+    /// Ends a transaction; what it wrote is durable.
+    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+        let _: Done = run!(self, db => db.execute("COMMIT"));
+        self.unfinished = false;
+        Ok(())
+    }
+
+    /// Whether it leads to PostgreSQL.
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self.kind, Kind::Postgres(_))
+    }
+}
+
+fn query<DB: Database>(text: SqlStr, cells: &[Cell<'_>]) -> Query<'static, DB, DB::Arguments>
+where
+    DB::Arguments: IntoArguments<DB>,
+    for<'a> Option<&'a str>: Encode<'a, DB> + Type<DB>,
+    for<'a> String: Encode<'a, DB> + Type<DB>,
+    for<'a> Option<i64>: Encode<'a, DB> + Type<DB>,
+{
+    cells.iter().fold(sqlx::query(text), |query, cell| match *cell {
+        // PostgreSQL has no text with a zero byte in it.
+        Cell::Text(Some(text)) if DB::NAME == Postgres::NAME && text.contains('\0') => {
+            query.bind(text.replace('\0', "\u{fffd}"))
+        }
+        Cell::Text(text) => query.bind(text),
+        Cell::Number(number) => query.bind(number),
+    })
+}
+
+/// How many rows a statement wrote.
+struct Done(u64);
+
+impl From<sqlx::sqlite::SqliteQueryResult> for Done {
+    fn from(done: sqlx::sqlite::SqliteQueryResult) -> Self {
+        Self(done.rows_affected())
+    }
+}
+
+impl From<sqlx::postgres::PgQueryResult> for Done {
+    fn from(done: sqlx::postgres::PgQueryResult) -> Self {
+        Self(done.rows_affected())
+    }
+}
+
+struct Rows(Vec<Row>);
+
+impl From<Vec<SqliteRow>> for Rows {
+    fn from(rows: Vec<SqliteRow>) -> Self {
+        Self(rows.into_iter().map(Row::Sqlite).collect())
+    }
+}
+
+impl From<Vec<PgRow>> for Rows {
+    fn from(rows: Vec<PgRow>) -> Self {
+        Self(rows.into_iter().map(Row::Postgres).collect())
+    }
+}
+
+/// A row of either database. Numbers, and flags in tables, are read as `i64`, conditions as `bool`.
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// The value of a column.
+    pub(super) fn try_get<'r, T, I>(&'r self, column: I) -> Result<T, sqlx::Error>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+        I: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+    {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+
+    /// All values, in order.
+    pub(super) fn tuple<'r, T>(&'r self) -> Result<T, sqlx::Error>
+    where
+        T: FromRow<'r, SqliteRow> + FromRow<'r, PgRow>,
+    {
+        match self {
+            Self::Sqlite(row) => T::from_row(row),
+            Self::Postgres(row) => T::from_row(row),
+        }
+    }
+}

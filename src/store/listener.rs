@@ -1,0 +1,133 @@
+//! Hears what other instances write, within moments, and says when it cannot.
+//!
+//! PostgreSQL delivers a notification when, and only when, the transaction that sent it commits. It is but a
+//! bell: who was touched stands in the log of changes, which is looked at a few times a second without it. So a
+//! bell that is lost costs a quarter of a second and nothing else. When the database does not answer, nobody
+//! knows what others write, and nothing that is kept is believed until it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgListener, PgPool};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, Pool};
+use super::error::StoreError;
+use super::feed::Feed;
+use super::generation::Generations;
+use super::journal;
+use super::watch::{Own, Seen, Watch};
+
+/// Sites that share a database by schemas share the bell too, which costs a few looks.
+const BELL: &str = "roster";
+const RING: &str = "SELECT pg_notify('roster', '')";
+
+/// How often to look when the bell is silent; what others write is to be seen within a second.
+const EVERY: Duration = Duration::from_millis(250);
+/// How long to rest after a look, however often it rings.
+const REST: Duration = Duration::from_millis(20);
+/// How long a look may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long to wait before the bell is hung up again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Rings when the transaction commits. A file has one service, which watches the file.
+pub(super) async fn ring(db: &mut Connection) -> Result<(), StoreError> {
+    if db.is_postgres() {
+        db.fetch(RING, &[]).await?;
+    }
+    Ok(())
+}
+
+/// Listens until the store closes, on a pool of two connections.
+pub(super) fn start(
+    pool: PgPool,
+    own: Own,
+    generations: Arc<Generations>,
+    feed: Arc<Feed>,
+    closing: CancellationToken,
+) {
+    let bell = Arc::new(Notify::new());
+    let rung = Arc::clone(&bell);
+    tokio::spawn(async move {
+        let listener =
+            Listener { pool: Pool::Postgres(pool.clone()), connection: None, own, generations, feed };
+        let listening = async { tokio::join!(hang_up(&pool, &bell), listener.run(&rung)) };
+        closing.run_until_cancelled(Box::pin(listening)).await;
+        pool.close().await;
+    });
+}
+
+/// Passes on what rings.
+async fn hang_up(pool: &PgPool, bell: &Notify) {
+    loop {
+        if let Err(error) = pass_on(pool, bell).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "other instances are heard by looking only"
+            );
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn pass_on(pool: &PgPool, bell: &Notify) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(BELL).await?;
+    while listener.try_recv().await?.is_some() {
+        bell.notify_one();
+    }
+    Ok(())
+}
+
+struct Listener {
+    pool: Pool,
+    connection: Option<Connection>,
+    own: Own,
+    generations: Arc<Generations>,
+    feed: Arc<Feed>,
+}
+
+impl Listener {
+    async fn run(mut self, rung: &Notify) {
+        let mut watch = Watch::new(self.own.clone());
+        loop {
+            match timeout(PATIENCE, self.look(&mut watch)).await.unwrap_or(Err(StoreError::Silent)) {
+                Ok(()) => self.generations.trust(),
+                Err(error) => {
+                    if self.generations.doubt() {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "other instances are not heard: nothing is answered from the cache until they are"
+                        );
+                    }
+                    // Another server may answer next, with other numbers.
+                    watch = Watch::new(self.own.clone());
+                    self.connection = None;
+                }
+            }
+            tokio::time::sleep(REST).await;
+            // Whether it rang or not.
+            let _ = timeout(EVERY, rung.notified()).await;
+        }
+    }
+
+    async fn look(&mut self, watch: &mut Watch) -> Result<(), StoreError> {
+        let connection = match &mut self.connection {
+            Some(open) => open,
+            none => none.insert(self.pool.acquire().await?),
+        };
+        let seen = watch.look(connection).await?;
+        match &seen {
+            Seen::Nothing => {}
+            Seen::Organizations(organizations) => self.generations.touch(organizations),
+            Seen::Anything => self.generations.touch_all(),
+        }
+        self.feed.seen(watch.seen(), seen == Seen::Anything);
+        self.generations.advance(journal::as_of_ms(connection).await?);
+        Ok(())
+    }
+}

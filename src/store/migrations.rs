@@ -1,0 +1,35 @@
+//! Every schema that was ever released, in order, for both databases.
+//!
+//! The files of one number say the same twice. On several instances the old program runs beside the new one for a
+//! while: a migration adds, and what nobody uses any more is removed by a later release.
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+macro_rules! migrations {
+    ($database:literal, $($version:literal => $name:literal, $file:literal;)+) => {
+        Migrator::with_migrations(vec![$(Migration::new(
+            $version,
+            $name.into(),
+            MigrationType::Simple,
+            include_str!(concat!("../../migrations/", $database, "/", $file, ".sql")).into_sql_str(),
+            false,
+        )),+])
+    };
+    ($database:literal) => {
+        migrations! { $database,
+            1 => "read model", "0001_read_model";
+            2 => "reconcile", "0002_reconcile";
+            3 => "dead letters", "0003_dead_letters";
+            4 => "versions", "0004_versions";
+        }
+    };
+}
+
+pub(super) fn sqlite() -> Migrator {
+    migrations!("sqlite")
+}
+
+pub(super) fn postgres() -> Migrator {
+    migrations!("postgres")
+}

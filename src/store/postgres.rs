@@ -1,0 +1,165 @@
+//! Opens a PostgreSQL database: connections, their settings, and the schema.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
+
+use super::connection::Pool;
+use super::error::StoreError;
+use super::migrations;
+use super::rows::PREPARED;
+
+/// How services and commands call themselves to the server, and how a move does.
+pub(super) const SERVICE: &str = "roster";
+pub(super) const MOVE: &str = "roster migrate-store";
+
+/// How many connections to this database have a name.
+pub(super) const OTHERS: &str = "SELECT COUNT(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = $1";
+
+/// The oldest server that is tested, as PostgreSQL writes it.
+const OLDEST: i32 = 14_00_00;
+
+/// How many requests may read at the same time. With the writer, the bookkeeper and the listener an instance takes
+/// twelve connections.
+const READERS: u32 = 8;
+
+/// How long a request waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an idle connection may take to show that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// How long the server may be away at start.
+const START: Duration = Duration::from_secs(30);
+
+/// What holds on every connection. The server ends what takes too long, and forgets an instance that vanished in
+/// the middle of a transaction, so that it keeps no lock.
+const SETTINGS: [(&str, &str); 7] = [
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "2"),
+    // Small statements, and many of them.
+    ("jit", "off"),
+];
+
+/// Reads the URL, which was checked with the configuration.
+pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, StoreError> {
+    let options: PgConnectOptions =
+        url.expose_secret().parse().map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
+    Ok(options
+        .application_name(name)
+        .options(SETTINGS)
+        .statement_cache_capacity(PREPARED)
+        .disable_statement_logging())
+}
+
+/// Waits for the server, checks it, and brings its schema up to date.
+pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let connect = || connect(options);
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .without_max_times()
+        .with_total_delay(Some(START));
+    let mut connection = connect
+        .retry(patience)
+        .when(is_away)
+        .notify(|error, _| {
+            tracing::warn!(error = error as &dyn std::error::Error, "PostgreSQL is not there yet");
+        })
+        .await
+        .map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
+    check(&mut connection).await?;
+    // A migration takes the time that it takes.
+    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
+    sqlx::query("SET lock_timeout = 0").execute(&mut connection).await?;
+    let migrated = migrations::postgres().run(&mut connection).await;
+    migrated.map_err(|error| StoreError::Schema(Arc::new(error)))?;
+    connection.close().await.map_err(StoreError::from)
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    timeout(PATIENCE, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Whether it is worth waiting: nobody answers, or the server is starting up, or is full.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "53300")),
+        _ => false,
+    }
+}
+
+async fn check(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let server = "SELECT current_setting('server_version_num')::INT4, current_setting('server_version'),
+        current_setting('server_encoding')";
+    let (number, version, encoding): (i32, String, String) =
+        sqlx::query_as(server).fetch_one(connection).await?;
+    if number < OLDEST {
+        return Err(StoreError::TooOld(version));
+    }
+    if encoding != "UTF8" {
+        return Err(StoreError::Encoding(encoding));
+    }
+    Ok(())
+}
+
+/// The readers' pool.
+pub(super) fn readers(options: &PgConnectOptions) -> Pool {
+    Pool::Postgres(pool(READERS, options))
+}
+
+/// A connection for what is neither an event nor a change: leases and the state of passes.
+pub(super) fn bookkeeping(options: &PgConnectOptions) -> Pool {
+    Pool::Postgres(pool(1, options))
+}
+
+/// The connection of this instance's writer.
+pub(super) fn writer(options: &PgConnectOptions) -> Pool {
+    Pool::Postgres(pool(1, options))
+}
+
+/// The connections of this instance's listener.
+pub(super) fn listener(options: &PgConnectOptions) -> PgPool {
+    pool(2, options)
+}
+
+fn pool(connections: u32, options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        // Below more is asked than whether the connection is alive.
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::query(DURABLE).execute(&mut *connection).await?;
+                let standby = || sqlx::Error::Configuration("the server is a standby".into());
+                leads(connection).await?.then_some(()).ok_or_else(standby)
+            })
+        })
+        .before_acquire(|connection, _| {
+            Box::pin(
+                async move { Ok(matches!(timeout(SIGN_OF_LIFE, leads(connection)).await, Ok(Ok(true)))) },
+            )
+        })
+        .connect_lazy_with(options.clone())
+}
+
+/// What was acknowledged is on the disk, also where the server's default is not to wait for it. Stricter
+/// settings, which wait for replicas too, stay.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Whether the server is the one that takes writes. One that was demoted goes on answering, from yesterday.
+async fn leads(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
+}
