@@ -19,7 +19,8 @@ use super::problem::{Code, Problem};
 use super::snapshots::Snapshot;
 use crate::clerk::session_token::TokenError;
 use crate::clock;
-use crate::domain::{Contradiction, Filter, MemberQuery, Order, OrganizationId, Role, UserId};
+use crate::domain::{Contradiction, Filter, MemberQuery, Order, OrganizationId, Role, Standing, UserId};
+use crate::store::{Follower, Store, StoreError};
 
 const SESSION_COOKIE: &[u8] = b"__session";
 
@@ -32,7 +33,10 @@ const FETCH_RETRY_AFTER_S: u32 = 1;
 /// A member of one organization.
 pub(super) struct Caller {
     organization_id: OrganizationId,
+    user_id: UserId,
     role: Option<Role>,
+    issued_at_ms: i64,
+    expires_at_ms: i64,
     /// The whole list that it asks for, when that is what it asks for.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -73,6 +77,23 @@ impl Caller {
             ids: Some(vec![user_id]),
             filter: Filter::default(),
         }
+    }
+
+    /// Follows the members of its organization from now on.
+    pub(super) fn follow(&self, store: &Store) -> Follower {
+        store.follow(&self.organization_id, &self.user_id)
+    }
+
+    /// When its token ends.
+    pub(super) fn expires_at_ms(&self) -> i64 {
+        self.expires_at_ms
+    }
+
+    /// What is known of it now; `None` when that contradicts its token.
+    pub(super) async fn standing(&self, store: &Store) -> Result<Option<Standing>, StoreError> {
+        let standing = store.standing(&self.organization_id, &self.user_id).await?;
+        let stands = standing.role(self.role.as_ref(), self.issued_at_ms).is_ok();
+        Ok(stands.then_some(standing))
     }
 
     async fn identify(parts: &Parts, shared: &Shared, list: List) -> Result<Self, Problem> {
@@ -117,7 +138,14 @@ impl Caller {
             }
             (_, role, snapshot) = look().await?;
         }
-        Ok(Self { organization_id: organization.id, role, snapshot })
+        Ok(Self {
+            organization_id: organization.id,
+            user_id: claims.user_id,
+            role,
+            issued_at_ms: claims.issued_at_ms,
+            expires_at_ms: claims.expires_at_ms,
+            snapshot,
+        })
     }
 }
 

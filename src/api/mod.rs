@@ -10,6 +10,7 @@
 mod body;
 mod caching;
 mod caller;
+mod changes;
 mod coding;
 mod cursor;
 mod delivery;
@@ -38,6 +39,8 @@ use axum::routing::future::RouteFuture;
 use axum::routing::{MethodRouter, get, post};
 use axum::{BoxError, Router};
 use futures_util::future::Either;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use self::params::List;
@@ -68,6 +71,8 @@ pub struct Api {
     pub gate: Gate,
     /// Fetches organizations that nothing is known of; `None` without a secret key.
     pub read_through: Option<ReadThrough>,
+    /// Ends the answers that would never end.
+    pub stop: CancellationToken,
 }
 
 impl Api {
@@ -86,6 +91,8 @@ struct Shared {
     api: Api,
     snapshots: Snapshots,
     as_of: AsOf,
+    /// How many more may follow the changes.
+    streams: Arc<Semaphore>,
 }
 
 /// Every route of the public listener, with its layers and a cache of the usual size.
@@ -103,7 +110,12 @@ pub struct Public {
 impl Public {
     /// Keeps so many MiB of lists ready.
     pub fn new(api: Api, cache_mb: u32) -> Self {
-        let shared = Arc::new(Shared { api, snapshots: Snapshots::new(cache_mb), as_of: AsOf::default() });
+        let shared = Arc::new(Shared {
+            api,
+            snapshots: Snapshots::new(cache_mb),
+            as_of: AsOf::default(),
+            streams: Arc::new(Semaphore::new(changes::STREAMS)),
+        });
         let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));
         Self { warm: Arc::new(Warm::new(shared)), router }
     }
@@ -136,6 +148,7 @@ fn routes() -> Router<Arc<Shared>> {
         .route(List::Users.path(), only("GET, HEAD", get(members::users)))
         .route("/api/v1/entities/users/{userId}", only("GET, HEAD", get(members::user)))
         .route(List::Admin.path(), only("GET, HEAD", get(members::admin)))
+        .route("/api/v1/changes", only("GET, HEAD", get(changes::follow)))
         .route("/healthz", only("GET, HEAD", get(health::healthz)))
         .route("/readyz", only("GET, HEAD", get(health::readyz)))
         .route(openapi::PATH, only("GET, HEAD", get(openapi::serve)))

@@ -17,7 +17,7 @@ use utoipa::{Modify, OpenApi};
 
 use self::answers::Common;
 use super::caching;
-use super::{delivery, docs, health, members, problem};
+use super::{changes, delivery, docs, health, members, problem};
 
 /// Where the document is served.
 pub(super) const PATH: &str = "/openapi.json";
@@ -38,6 +38,7 @@ pub(super) const PATH: &str = "/openapi.json";
     servers((url = "/", description = "This service")),
     tags(
         (name = "members", description = "Who is in the caller's organization."),
+        (name = "changes", description = "What changed, as it happens."),
         (name = "webhooks", description = "What Clerk sends."),
         (name = "health", description = "How the service is; anyone may ask."),
         (name = "description", description = "What this is; anyone may ask."),
@@ -46,13 +47,14 @@ pub(super) const PATH: &str = "/openapi.json";
         members::users,
         members::user,
         members::admin,
+        changes::follow,
         delivery::receive,
         health::healthz,
         health::readyz,
         serve,
         docs::page,
     ),
-    components(schemas(problem::Document)),
+    components(schemas(problem::Document, changes::Change)),
     modifiers(&Schemes, &Common),
 )]
 struct Roster;

@@ -81,7 +81,7 @@ impl Warm {
     }
 
     fn list<B>(&self, list: List, request: &Request<B>) -> Option<Response> {
-        let Shared { api, snapshots, as_of } = &*self.shared;
+        let Shared { api, snapshots, as_of, .. } = &*self.shared;
         let token = caller::token(request.headers()).ok()?;
         let claims = api.verifier.recall(token, clock::now_ms())?;
         let organization = claims.organization.as_ref()?;

@@ -92,6 +92,7 @@ impl App {
             receiver: Arc::new(receiver.with_hydrator(hydrator)),
             gate,
             read_through,
+            stop: stop.clone(),
         };
         let public = api::Public::new(api, config.cache_mb);
         Ok(Self { store, public, ops, claim, schedule, stop })

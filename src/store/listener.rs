@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
+use super::feed::Feed;
 use super::generation::Generations;
 use super::journal;
 use super::watch::{Own, Seen, Watch};
@@ -41,11 +42,18 @@ pub(super) async fn ring(db: &mut Connection) -> Result<(), StoreError> {
 }
 
 /// Listens until the store closes, on a pool of two connections.
-pub(super) fn start(pool: PgPool, own: Own, generations: Arc<Generations>, closing: CancellationToken) {
+pub(super) fn start(
+    pool: PgPool,
+    own: Own,
+    generations: Arc<Generations>,
+    feed: Arc<Feed>,
+    closing: CancellationToken,
+) {
     let bell = Arc::new(Notify::new());
     let rung = Arc::clone(&bell);
     tokio::spawn(async move {
-        let listener = Listener { pool: Pool::Postgres(pool.clone()), connection: None, own, generations };
+        let listener =
+            Listener { pool: Pool::Postgres(pool.clone()), connection: None, own, generations, feed };
         let listening = async { tokio::join!(hang_up(&pool, &bell), listener.run(&rung)) };
         closing.run_until_cancelled(Box::pin(listening)).await;
         pool.close().await;
@@ -80,6 +88,7 @@ struct Listener {
     connection: Option<Connection>,
     own: Own,
     generations: Arc<Generations>,
+    feed: Arc<Feed>,
 }
 
 impl Listener {
@@ -111,11 +120,13 @@ impl Listener {
             Some(open) => open,
             none => none.insert(self.pool.acquire().await?),
         };
-        match watch.look(connection).await? {
+        let seen = watch.look(connection).await?;
+        match &seen {
             Seen::Nothing => {}
-            Seen::Organizations(organizations) => self.generations.touch(&organizations),
+            Seen::Organizations(organizations) => self.generations.touch(organizations),
             Seen::Anything => self.generations.touch_all(),
         }
+        self.feed.seen(watch.seen(), seen == Seen::Anything);
         self.generations.advance(journal::as_of_ms(connection).await?);
         Ok(())
     }

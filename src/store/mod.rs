@@ -8,6 +8,7 @@ pub mod backup;
 mod connection;
 mod error;
 mod events;
+mod feed;
 mod generation;
 mod invitations;
 mod journal;
@@ -51,6 +52,8 @@ use apply::Work;
 use connection::Pool;
 pub use error::StoreError;
 pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
+use feed::Feed;
+pub use feed::{Follower, MemberChange, News, Told};
 use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
@@ -72,6 +75,7 @@ pub struct Store {
     budget: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     generations: Arc<Generations>,
+    feed: Arc<Feed>,
     closing: CancellationToken,
 }
 
@@ -104,7 +108,8 @@ impl Store {
         let erased = scrub::start(path.to_owned(), closing.clone());
         let readers = sqlite::readers(path);
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
-        let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations));
+        let feed = feed::start(&readers, &closing).await?;
+        let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
 
@@ -115,13 +120,20 @@ impl Store {
         let generations = Arc::new(Generations::new(None));
         // Until others are heard.
         generations.doubt();
-        let writer = Writer::new(postgres::writer(&options), Arc::default(), Arc::clone(&generations));
-        listener::start(postgres::listener(&options), writer.own(), generations, closing.clone());
-        Ok(Self::start(postgres::readers(&options), postgres::bookkeeping(&options), writer, closing))
+        let readers = postgres::readers(&options);
+        let feed = feed::start(&readers, &closing).await?;
+        let writer = Writer::new(
+            postgres::writer(&options),
+            Arc::default(),
+            Arc::clone(&generations),
+            Arc::clone(&feed),
+        );
+        listener::start(postgres::listener(&options), writer.own(), generations, feed, closing.clone());
+        Ok(Self::start(readers, postgres::bookkeeping(&options), writer, closing))
     }
 
     fn start(readers: Pool, bookkeeping: Pool, writer: Writer, closing: CancellationToken) -> Self {
-        let generations = writer.generations();
+        let (generations, feed) = (writer.generations(), writer.feed());
         let (queue, writer) = writer.start(closing.clone());
         Self {
             readers,
@@ -130,6 +142,7 @@ impl Store {
             budget: Arc::new(Semaphore::new(writer::BUDGET_KIB)),
             writer: Arc::new(Mutex::new(Some(writer))),
             generations,
+            feed,
             closing,
         }
     }
@@ -193,6 +206,11 @@ impl Store {
     /// number is the same.
     pub fn generation(&self, organization: &OrganizationId) -> u64 {
         self.generations.of(organization)
+    }
+
+    /// Follows the members of an organization for one of its users, from now on.
+    pub fn follow(&self, organization: &OrganizationId, user: &UserId) -> Follower {
+        self.feed.follow(organization, user)
     }
 
     /// Members and invitations of one organization, by e-mail address, filtered and paged, as they stand at `now_ms`.

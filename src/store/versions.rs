@@ -98,8 +98,7 @@ pub(super) async fn since(
     db: &mut Connection,
     version: i64,
 ) -> Result<Option<Vec<(i64, OrganizationId)>>, StoreError> {
-    let oldest: Option<i64> = db.fetch_one(OLDEST, &[]).await?.try_get(0)?;
-    if oldest.is_none_or(|oldest| oldest > version + 1) && newest(db).await? > version {
+    if !has_all_after(db, version).await? {
         return Ok(None);
     }
     let rows = db.fetch(SINCE, &[cell(version)]).await?;
@@ -107,4 +106,13 @@ pub(super) async fn since(
         .map(|row| Ok((row.try_get(0)?, organization_id(row, "organization_id")?)))
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// Whether nothing that came after `version` is forgotten, and `version` itself was there. No version between
+/// the oldest that is kept and the newest is missing.
+pub(super) async fn has_all_after(db: &mut Connection, version: i64) -> Result<bool, StoreError> {
+    let newest = newest(db).await?;
+    let oldest: Option<i64> = db.fetch_one(OLDEST, &[]).await?.try_get(0)?;
+    Ok(version == newest
+        || version < newest && oldest.is_some_and(|oldest| oldest <= version.saturating_add(1)))
 }

@@ -70,6 +70,11 @@ impl Watch {
         Self { last: None, own }
     }
 
+    /// Every version up to this one has been seen; `None` before the first look.
+    pub(super) fn seen(&self) -> Option<i64> {
+        self.last.map(|last| last.version)
+    }
+
     /// Looks at what others have committed. The first look cannot tell.
     pub(super) async fn look(&mut self, db: &mut Connection) -> Result<Seen, StoreError> {
         let mark = if db.is_postgres() {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{self, Applied, Work, Written};
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
+use super::feed::Feed;
 use super::generation::Generations;
 use super::journal;
 use super::watch::{self, Own, Seen, Watch};
@@ -50,14 +51,21 @@ pub(super) struct Writer {
     erased: Arc<Notify>,
     /// Hears of every change of this process, and, in a file, of another one.
     generations: Arc<Generations>,
+    /// Hears of it after that.
+    feed: Arc<Feed>,
 }
 
 impl Writer {
     /// On a pool of one connection.
-    pub(super) fn new(pool: Pool, erased: Arc<Notify>, generations: Arc<Generations>) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        erased: Arc<Notify>,
+        generations: Arc<Generations>,
+        feed: Arc<Feed>,
+    ) -> Self {
         let own = Own::default();
         let watch = Watch::new(own.clone());
-        Self { pool, connection: None, watch, watches: true, own, erased, generations }
+        Self { pool, connection: None, watch, watches: true, own, erased, generations, feed }
     }
 
     /// What it writes.
@@ -67,6 +75,10 @@ impl Writer {
 
     pub(super) fn generations(&self) -> Arc<Generations> {
         Arc::clone(&self.generations)
+    }
+
+    pub(super) fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
     }
 
     /// Starts it. Told to close, it takes no more, finishes what waits, and ends.
@@ -137,6 +149,7 @@ impl Writer {
                     self.connection = None;
                     // A commit that failed may have happened nevertheless.
                     self.generations.touch_all();
+                    self.feed.failed();
                     let waiting = work.len();
                     if tried == TRIES || !error.passes() {
                         tracing::error!(
@@ -157,6 +170,7 @@ impl Writer {
         };
         self.generations.touch(&written.touched);
         self.generations.advance(written.last_applied_ms);
+        self.feed.wrote(written.version);
         if written.erased {
             self.erased.notify_one();
         }
@@ -164,11 +178,12 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
-        let own = self.own.clone();
+        let (own, feed) = (self.own.clone(), self.feed());
         let connection = self.connect().await?;
         connection.begin_writing().await?;
         let written = apply::batch(connection, work).await?;
         own.writes(written.version);
+        feed.writes(written.version);
         if let Err(error) = connection.commit().await {
             own.failed(written.version);
             return Err(error);
@@ -203,10 +218,15 @@ impl Writer {
     async fn look_at_others(&mut self) -> Result<(), StoreError> {
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        match self.watch.look(connection).await? {
-            Seen::Nothing => return Ok(()),
-            Seen::Organizations(organizations) => self.generations.touch(&organizations),
+        let seen = self.watch.look(connection).await?;
+        match &seen {
+            Seen::Nothing => {}
+            Seen::Organizations(organizations) => self.generations.touch(organizations),
             Seen::Anything => self.generations.touch_all(),
+        }
+        self.feed.seen(self.watch.seen(), seen == Seen::Anything);
+        if seen == Seen::Nothing {
+            return Ok(());
         }
         self.generations.advance(journal::as_of_ms(connection).await?);
         Ok(())

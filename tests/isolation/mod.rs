@@ -3,6 +3,7 @@
 //! A longer run: `PROPTEST_CASES=100000 cargo test --release isolation`.
 
 mod ask;
+mod feed;
 mod lookup;
 mod town;
 mod walls;

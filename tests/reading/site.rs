@@ -83,6 +83,7 @@ impl Site {
             store,
             gate: Gate::default(),
             read_through: None,
+            stop: CancellationToken::new(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

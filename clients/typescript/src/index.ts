@@ -5,6 +5,7 @@ import type { components, paths } from "./schema.js";
 
 export type { components, paths } from "./schema.js";
 export { etags } from "./etags.js";
+export { followMembers, FollowError, type Change, type FollowOptions } from "./changes.js";
 
 export type User = components["schemas"]["User"];
 export type AdminUser = components["schemas"]["AdminUser"];

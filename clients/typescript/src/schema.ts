@@ -24,6 +24,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who of the caller's organization changed, as it happens
+         * @description Server-sent events without an end. Follow first, then read the list: whatever comes after is told. `event: member`
+         *     names a member that changed (`upserted`: read it again) or left (`removed`), some of them more than once.
+         *     `event: reset` says that something was missed: read the whole list again. A comment comes every 15 seconds. The
+         *     answer ends when the token does; come back with a new one and the last `id:` as `Last-Event-ID`.
+         */
+        get: operations["followChanges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities/users": {
         parameters: {
             query?: never;
@@ -233,6 +256,15 @@ export interface components {
             /** @example ada */
             username: string | null;
         };
+        /** @description What an event of the change feed says */
+        Change: {
+            change: components["schemas"]["Kind"];
+            /**
+             * @description Clerk's id of the user.
+             * @example user_2h8op3Isl1QR7tKu5FGNfaLKEoU
+             */
+            id: string;
+        };
         /**
          * @description The machine-readable kind of an error.
          * @enum {string}
@@ -256,6 +288,11 @@ export interface components {
          * @enum {string}
          */
         InvitationStatus: "pending" | "accepted" | "revoked" | "expired";
+        /**
+         * @description Whether it is listed now: new or changed, or not any more.
+         * @enum {string}
+         */
+        Kind: "upserted" | "removed";
         /**
          * @description What became of an event that was accepted. The names are those of the webhook's answers.
          * @enum {string}
@@ -698,6 +735,51 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["ValidationError"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    followChanges: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `id:` of the last event that was received. What came after it is sent; when that is not known any more, `event: reset` is. Without it only what happens from now on. */
+                "Last-Event-ID"?: string;
+                /** @description A name for the request; it comes back, and is in the log. */
+                "X-Request-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The changes; `data` of each `member` is a `Change` */
+            200: {
+                headers: {
+                    /**
+                     * @description Asked for anew each time.
+                     * @example no-store
+                     */
+                    "Cache-Control"?: string;
+                    /**
+                     * @description The name of the request, as the log has it.
+                     * @example 3f2b8c1e9a7d4c60b1a2f3e4d5c6b7a8
+                     */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example id: 17
+                     *     event: member
+                     *     data: {"id":"user_2h8op3Isl1QR7tKu5FGNfaLKEoU","change":"upserted"}
+                     */
+                    "text/event-stream": string;
+                };
             };
             400: components["responses"]["ValidationError"];
             401: components["responses"]["Unauthorized"];

@@ -78,6 +78,7 @@ impl Modify for Common {
 enum Kind {
     List,
     Member,
+    Feed,
     Webhook,
     Health,
     Description,
@@ -89,6 +90,7 @@ impl Kind {
         match operation.tags.as_ref()?.first()?.as_str() {
             "members" if path.ends_with('}') => Some(Self::Member),
             "members" => Some(Self::List),
+            "changes" => Some(Self::Feed),
             "webhooks" => Some(Self::Webhook),
             "health" => Some(Self::Health),
             "description" => Some(Self::Description),
@@ -99,7 +101,7 @@ impl Kind {
     /// The problems that it can answer, but for those that anything can.
     fn problems(self) -> &'static [Code] {
         match self {
-            Self::List => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden],
+            Self::List | Self::Feed => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden],
             Self::Member => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden, Code::NotFound],
             Self::Webhook => {
                 &[Code::ValidationError, Code::Unauthorized, Code::PayloadTooLarge, Code::UnprocessableEvent]
@@ -130,7 +132,7 @@ impl Kind {
                 let as_of = "The moment up to which the copy is known to be Clerk's truth; absent while there is none.";
                 add("Roster-As-Of", as_of, "2026-01-05T09:00:00.000Z");
             }
-            Self::Health => add("Cache-Control", "Asked for anew each time.", "no-store"),
+            Self::Health | Self::Feed => add("Cache-Control", "Asked for anew each time.", "no-store"),
             Self::Description => {
                 add("Cache-Control", "May be kept, and is to be asked for again.", "public, no-cache");
                 add("Vary", "What the answer depends on.", "Accept-Encoding");

@@ -18,6 +18,9 @@ pub(in crate::api) struct Admin;
 /// The id in a path.
 pub(in crate::api) struct OneUser;
 
+/// Where a feed goes on.
+pub(in crate::api) struct Changes;
+
 /// A webhook's body, as far as every event has it.
 pub(in crate::api) struct Event;
 
@@ -67,6 +70,21 @@ impl IntoParams for OneUser {
             .schema(Some(text().examples([json!("user_2h8op3Isl1QR7tKu5FGNfaLKEoU")])))
             .build();
         vec![user_id]
+    }
+}
+
+impl IntoParams for Changes {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "The `id:` of the last event that was received. What came after it is sent; when that is not known any \
+                    more, `event: reset` is. Without it only what happens from now on.";
+        let last_event_id = ParameterBuilder::new()
+            .name("Last-Event-ID")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(what))
+            .schema(Some(text().examples([json!("17")])))
+            .build();
+        vec![last_event_id]
     }
 }
 

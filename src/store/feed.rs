@@ -1,0 +1,324 @@
+//! The change feed: tells those who follow an organization which of its members each new version touched.
+//!
+//! One task reads every version once, however many follow, and lays its rows before the organizations that
+//! are followed. Each keeps its newest few; who is further behind reads on from the log itself, a page at a
+//! time. So nothing queues up for a reader that is slow: it holds a place, and no changes.
+//!
+//! A version is told only when it is `known`: the writer has moved the generations of all that it, and every
+//! version before it, touched. Who hears of a change and asks for the list then never gets the one of before.
+
+mod follower;
+mod known;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::known::Known;
+use super::connection::{Connection, Pool};
+use super::error::StoreError;
+use super::rows::cell;
+use super::versions;
+use crate::domain::{OrganizationId, UserId};
+
+pub use self::follower::{Follower, MemberChange, News, Told};
+
+/// How many changes of an organization are at hand for those who follow it.
+const AT_HAND: usize = 64;
+/// How many changes are read at once.
+const PAGE: i64 = 256;
+/// How many may read the log at the same time, so that lists never wait for those who come back.
+const TURNS: usize = 2;
+/// When the log could not be read.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A row of the log, as those see it who follow its organization.
+#[derive(Debug)]
+struct Row {
+    version: i64,
+    /// Empty when it is about the organization itself.
+    user_id: String,
+    /// `None` when it is not for the list.
+    change: Option<MemberChange>,
+}
+
+/// The newest rows of one organization.
+#[derive(Debug)]
+struct Tail {
+    /// Of this version, and of those before, rows may be missing.
+    after: i64,
+    rows: VecDeque<Row>,
+}
+
+impl Tail {
+    fn push(&mut self, row: Row) {
+        // When the log had to be read again.
+        if self.rows.back().is_some_and(|last| (last.version, &last.user_id) >= (row.version, &row.user_id)) {
+            return;
+        }
+        self.rows.push_back(row);
+        if self.rows.len() > AT_HAND
+            && let Some(oldest) = self.rows.pop_front()
+        {
+            self.after = self.after.max(oldest.version);
+        }
+    }
+
+    fn forget(&mut self, version: i64) {
+        self.after = self.after.max(version);
+        self.rows.clear();
+    }
+}
+
+#[derive(Debug)]
+struct Followed {
+    organizations: HashMap<String, watch::Sender<Tail>>,
+    /// Up to this version rows are being laid out, or have been.
+    reading: i64,
+}
+
+/// What all who follow share.
+#[derive(Debug)]
+pub(super) struct Feed {
+    state: Mutex<Known>,
+    known: watch::Sender<i64>,
+    /// Counts how often versions have begun to mean something else.
+    numbers: AtomicU64,
+    /// Up to this version everything lies before those who follow.
+    laid_out: AtomicI64,
+    followed: Mutex<Followed>,
+    readers: Pool,
+    turns: Semaphore,
+    closing: CancellationToken,
+}
+
+/// Starts the feed at what is there now. It ends when the store closes.
+pub(super) async fn start(readers: &Pool, closing: &CancellationToken) -> Result<Arc<Feed>, StoreError> {
+    let version = versions::newest(&mut readers.acquire().await?).await?;
+    let feed = Arc::new(Feed {
+        state: Mutex::new(Known::new(version)),
+        known: watch::Sender::new(version),
+        numbers: AtomicU64::new(0),
+        laid_out: AtomicI64::new(version),
+        followed: Mutex::new(Followed { organizations: HashMap::new(), reading: version }),
+        readers: readers.clone(),
+        turns: Semaphore::new(TURNS),
+        closing: closing.clone(),
+    });
+    let (task, closing) = (Arc::clone(&feed), closing.clone());
+    tokio::spawn(async move { closing.run_until_cancelled(task.run()).await });
+    Ok(feed)
+}
+
+/// The log in order, after a row and up to a version.
+const LAY_OUT: &str = "SELECT c.version, c.organization_id, c.user_id, c.kind FROM changes c
+    WHERE (c.version, c.organization_id, c.user_id) > ($1, $2, $3) AND c.version <= $4
+    ORDER BY c.version, c.organization_id, c.user_id LIMIT $5";
+
+impl Feed {
+    /// This process is about to commit a version.
+    pub(super) fn writes(&self, version: Option<i64>) {
+        self.learn(|known| version.into_iter().for_each(|version| known.writes(version)));
+    }
+
+    /// It has, and what it changed is touched.
+    pub(super) fn wrote(&self, version: Option<i64>) {
+        self.learn(|known| version.into_iter().for_each(|version| known.wrote(version)));
+    }
+
+    /// It could not, or nobody knows.
+    pub(super) fn failed(&self) {
+        self.learn(Known::failed);
+    }
+
+    /// What others wrote up to this version is touched. After a look that could not tell what they did, the database
+    /// may be another one, a replica that took over and never had the last versions: then what was told is void.
+    pub(super) fn seen(&self, version: Option<i64>, anew: bool) {
+        let Some(version) = version else { return };
+        if anew && version < *self.known.borrow() {
+            self.start_over(version);
+        } else {
+            self.learn(|known| known.saw(version));
+        }
+    }
+
+    fn learn(&self, learn: impl FnOnce(&mut Known)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        learn(&mut state);
+        let version = state.version();
+        self.known.send_if_modified(|known| std::mem::replace(known, version.max(*known)) < version);
+    }
+
+    fn start_over(&self, version: i64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed();
+        *state = Known::new(version);
+        followed.reading = version;
+        self.laid_out.store(version, Ordering::SeqCst);
+        self.known.send_replace(version);
+        self.numbers.fetch_add(1, Ordering::SeqCst);
+        for tail in followed.organizations.values() {
+            tail.send_modify(|tail| *tail = Tail { after: version, rows: VecDeque::new() });
+        }
+    }
+
+    /// Begins to follow: what happens from now on is told.
+    pub(super) fn follow(self: &Arc<Self>, organization: &OrganizationId, user: &UserId) -> Follower {
+        let tail = {
+            let mut followed = self.followed();
+            let after = followed.reading;
+            let tail = followed.organizations.entry(organization.as_str().to_owned());
+            tail.or_insert_with(|| watch::Sender::new(Tail { after, rows: VecDeque::new() })).subscribe()
+        };
+        Follower::new(Arc::clone(self), organization, user, tail)
+    }
+
+    async fn run(&self) {
+        let mut known = self.known.subscribe();
+        let mut works = true;
+        loop {
+            let version = *known.borrow_and_update();
+            let done = self.lay_out(version).await;
+            let worked = std::mem::replace(&mut works, done.is_ok());
+            if let Err(error) = done {
+                if worked {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the feed waits for the database"
+                    );
+                }
+                tokio::time::sleep(AGAIN).await;
+            } else if known.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Lays all rows up to a version before those who follow.
+    async fn lay_out(&self, version: i64) -> Result<(), StoreError> {
+        let (from, numbers) = {
+            let mut followed = self.followed();
+            let from = self.laid_out.load(Ordering::SeqCst);
+            if from >= version {
+                return Ok(());
+            }
+            followed.reading = version;
+            // Who comes later begins after this.
+            if followed.organizations.is_empty() {
+                self.laid_out.store(version, Ordering::SeqCst);
+                return Ok(());
+            }
+            (from, self.numbers.load(Ordering::SeqCst))
+        };
+        let mut db = self.readers.acquire().await?;
+        let mut touched = BTreeSet::new();
+        let mut after = (from + 1, String::new(), String::new());
+        while let Some(last) = self.lay_out_page(&mut db, &after, version, &mut touched).await? {
+            after = last;
+        }
+        let whole = versions::has_all_after(&mut db, from).await?;
+        let followed = self.followed();
+        if numbers != self.numbers.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if !whole {
+            for (organization, tail) in &followed.organizations {
+                tail.send_modify(|tail| tail.forget(version));
+                touched.insert(organization.clone());
+            }
+        }
+        self.laid_out.store(version, Ordering::SeqCst);
+        for tail in touched.iter().filter_map(|organization| followed.organizations.get(organization)) {
+            tail.send_modify(|_| ());
+        }
+        Ok(())
+    }
+
+    /// The next rows. Answers where they end when there are more, and adds whom they are of.
+    async fn lay_out_page(
+        &self,
+        db: &mut Connection,
+        after: &(i64, String, String),
+        version: i64,
+        touched: &mut BTreeSet<String>,
+    ) -> Result<Option<(i64, String, String)>, StoreError> {
+        let place = [cell(after.0), cell(after.1.as_str()), cell(after.2.as_str())];
+        let rows = db.fetch(LAY_OUT, &[&place[..], &[cell(version), cell(PAGE)]].concat()).await?;
+        let is_full = is_full(rows.len());
+        let followed = self.followed();
+        let mut last = None;
+        for row in rows {
+            let (version, organization, user_id, kind): (i64, String, String, String) = row.tuple()?;
+            last = Some((version, organization.clone(), user_id.clone()));
+            let Some(tail) = followed.organizations.get(&organization) else { continue };
+            tail.send_if_modified(|tail| {
+                tail.push(Row { version, user_id, change: MemberChange::of(&kind) });
+                // They hear of it when all is there.
+                false
+            });
+            touched.insert(organization);
+        }
+        Ok(last.filter(|_| is_full))
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a page has so many rows that another one may follow.
+fn is_full(rows: usize) -> bool {
+    i64::try_from(rows).is_ok_and(|rows| rows >= PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::members::tests::plan;
+    use crate::store::sqlite;
+
+    #[test]
+    fn a_tail_keeps_the_newest_and_says_what_it_lacks() {
+        let mut tail = Tail { after: 0, rows: VecDeque::new() };
+        for _ in 0..2 {
+            for number in 0..100 {
+                let row = Row { version: 1 + number / 2, user_id: format!("user_{number:03}"), change: None };
+                tail.push(row);
+            }
+        }
+        assert_eq!((tail.rows.len(), tail.after), (AT_HAND, 18));
+        tail.forget(70);
+        assert_eq!((tail.rows.len(), tail.after), (0, 70));
+    }
+
+    /// A replica that took over may never have had the last versions.
+    #[tokio::test]
+    async fn numbers_that_begin_again_void_what_was_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        sqlite::prepare(&path).await.unwrap();
+        let feed = start(&sqlite::readers(&path), &CancellationToken::new()).await.unwrap();
+        let (organization, user) =
+            (OrganizationId::parse("org_1").unwrap(), UserId::parse("user_1").unwrap());
+        feed.seen(Some(5), true);
+        let mut follower = feed.follow(&organization, &user);
+        assert_eq!(follower.version(), 5);
+        feed.seen(Some(4), false);
+        assert_eq!(*feed.known.borrow(), 5);
+        feed.seen(Some(2), true);
+        follower.changed().await.unwrap();
+        assert_eq!(follower.take().await.unwrap(), News::Forgotten);
+        assert_eq!(follower.version(), 2);
+        let nothing = News::Changes { told: Vec::new(), of_follower: false };
+        assert_eq!(follower.take().await.unwrap(), nothing);
+    }
+
+    #[tokio::test]
+    async fn the_log_is_read_from_a_place_on() {
+        insta::assert_snapshot!(plan(LAY_OUT).await, @"SEARCH c USING PRIMARY KEY ((version,organization_id,user_id)>(?,?,?) AND version<?)");
+    }
+}
