@@ -17,6 +17,7 @@ use super::parents::{self, Keys, Parent};
 use super::project::{self, Place};
 use super::states;
 use super::versions::{self, Bumped, Touched};
+use super::writer::BUDGET_KIB;
 use crate::domain::difference::difference;
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::{
@@ -54,11 +55,12 @@ impl Work {
         }
     }
 
-    /// About how much memory it takes while it waits.
+    /// About how much memory it takes while it waits, and never more than there is for all: it would wait for ever.
     pub(super) fn kib(&self) -> u32 {
         const CHANGE: usize = 2;
         let payload = self.delivery().and_then(|delivery| delivery.payload.as_ref()).map_or(0, String::len);
-        u32::try_from(1 + payload / 1024 + self.changes().len() * CHANGE).unwrap_or(u32::MAX)
+        let kib = 1 + payload / 1024 + self.changes().len() * CHANGE;
+        u32::try_from(kib.min(BUDGET_KIB)).unwrap_or(u32::MAX)
     }
 
     fn changes(&self) -> &[Change] {

@@ -74,9 +74,6 @@ pub struct InstanceInfo {
     pub environment_type: String,
 }
 
-/// A list of so many objects is read by two threads.
-const LONG: usize = 100;
-
 /// What a list is of.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -102,23 +99,6 @@ impl Kind {
             Self::Membership => object::membership(&fields, observed),
             Self::Invitation => object::invitation(&fields, None, observed),
         }
-    }
-
-    /// Reads objects; two threads share a long list, for in a backfill everything else waits for this.
-    fn read_all(self, items: &[&RawValue], observed_at_ms: i64) -> Vec<Result<Change, FieldError>> {
-        let read = |items: &[&RawValue]| -> Vec<_> {
-            items.iter().map(|item| self.read(item.get(), observed_at_ms)).collect()
-        };
-        if items.len() < LONG {
-            return read(items);
-        }
-        let (first, second) = items.split_at(items.len() / 2);
-        std::thread::scope(|threads| {
-            let other = threads.spawn(|| read(second));
-            let mut all = read(first);
-            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            all
-        })
     }
 
     /// Reads the one object that was asked for. The outer error may be gone the next time, the inner one stays.
@@ -166,8 +146,8 @@ impl Kind {
             total_count,
             ..Page::default()
         };
-        for (item, read) in items.iter().zip(self.read_all(&items, observed_at_ms)) {
-            match read {
+        for item in items {
+            match self.read(item.get(), observed_at_ms) {
                 Ok(change) => page.changes.push(change),
                 Err(error) => {
                     let id = id_of(item.get());
