@@ -4,6 +4,7 @@
 //! the end of its input, stops the server and removes the folder.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 /// Runs the server until the input ends, or until it ends by itself.
 const GUARD: &str = r#"folder=$1; shift
 "$@" >>"$folder/log" 2>&1 & server=$!
-read -r _
+read -r word
 kill -QUIT "$server" 2>/dev/null
 wait "$server"
-kill -0 "$PPID" 2>/dev/null || rm -rf "$folder""#;
+[ "$word" = keep ] || rm -rf "$folder""#;
 
 /// One server for all tests that need no more than a database.
 static SHARED: LazyLock<Cluster> = LazyLock::new(|| {
@@ -119,7 +120,8 @@ impl Cluster {
     /// Stops it at once, as a crash would.
     pub fn down(&mut self) {
         if let Some(mut guard) = self.guard.take() {
-            drop(guard.stdin.take());
+            // It is not the end: the folder stays.
+            guard.stdin.take().unwrap().write_all(b"keep\n").unwrap();
             guard.wait().unwrap();
         }
     }
