@@ -16,6 +16,7 @@ mod known;
 mod listener;
 mod members;
 mod migrations;
+mod model;
 mod parents;
 mod passes;
 mod postgres;
