@@ -24,6 +24,7 @@ pub mod problem;
 mod ready;
 mod request_id;
 mod snapshots;
+mod streams;
 mod warm;
 
 use std::convert::Infallible;
@@ -39,7 +40,6 @@ use axum::routing::future::RouteFuture;
 use axum::routing::{MethodRouter, get, post};
 use axum::{BoxError, Router};
 use futures_util::future::Either;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -47,6 +47,7 @@ use self::params::List;
 use self::problem::{Code, Problem};
 use self::ready::AsOf;
 use self::snapshots::Snapshots;
+use self::streams::Streams;
 use self::warm::Warm;
 use crate::clerk::session_token::Verifier;
 use crate::config::Config;
@@ -91,8 +92,7 @@ struct Shared {
     api: Api,
     snapshots: Snapshots,
     as_of: AsOf,
-    /// How many more may follow the changes.
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
 }
 
 /// Every route of the public listener, with its layers and a cache of the usual size.
@@ -114,7 +114,7 @@ impl Public {
             api,
             snapshots: Snapshots::new(cache_mb),
             as_of: AsOf::default(),
-            streams: Arc::new(Semaphore::new(changes::STREAMS)),
+            streams: Arc::default(),
         });
         let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));
         Self { warm: Arc::new(Warm::new(shared)), router }
