@@ -12,6 +12,7 @@ use roster::domain::Change;
 use roster::store::Store;
 use tempfile::TempDir;
 
+use super::cluster::Cluster;
 use super::node;
 use crate::town::Town;
 
@@ -42,6 +43,23 @@ pub(crate) fn node_folder(town: Town) -> TempDir {
         assert!(command.arg(node("fill.mjs")).args([file, &source]).status().unwrap().success());
     });
     copy(&file, "node.db")
+}
+
+/// A server with its usual settings, on the disk that is measured, and its database with the town's people.
+pub(crate) fn on_postgres(town: Town) -> (Cluster, String) {
+    let cluster = Cluster::start_in(&folder(), &[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let database = runtime.block_on(cluster.database());
+    let source = roster_folder(town);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+    command.args(["migrate-store", "--from", "sqlite://roster.db", "--to", &cluster.url(&database)]);
+    let moved = command.env_clear().current_dir(source.path()).output().unwrap();
+    assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+    // Otherwise it would be done while somebody is measured.
+    for housekeeping in ["VACUUM ANALYZE", "CHECKPOINT"] {
+        runtime.block_on(cluster.run(&database, housekeeping));
+    }
+    (cluster, database)
 }
 
 fn copy(file: &Path, name: &str) -> TempDir {

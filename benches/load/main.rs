@@ -1,7 +1,7 @@
 //! The whole program under load, beside what it should be compared with, in one run: `cargo bench --bench load`.
 //!
-//! Every server is the real thing in a process of its own: Roster's release build on a SQLite file, nginx with a
-//! static file, and the Node service of `benches/node/`. `benches/README.md` says what each row is.
+//! Every server is the real thing in a process of its own: Roster's release build on a SQLite file or on
+//! PostgreSQL, nginx with a static file, and the Node service of `benches/node/`. `benches/README.md` says what each row is.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,9 @@
 )]
 
 mod client;
+#[allow(dead_code, unreachable_pub, reason = "the tests use all of it")]
+#[path = "../../tests/support/cluster.rs"]
+mod cluster;
 mod data;
 mod disk;
 mod machine;

@@ -41,9 +41,9 @@ impl<'a> Contender<'a> {
 
     fn round(&mut self, last: Option<f64>) -> Figures {
         let works = (self.plan)(last);
-        let before = (self.server.process.cpu_s(), own_cpu_s());
+        let before = (self.server.cpu_s(), own_cpu_s());
         let done = client::run(&works);
-        let after = (self.server.process.cpu_s(), own_cpu_s());
+        let after = (self.server.cpu_s(), own_cpu_s());
         let all: usize = done.iter().map(|done| done.latencies_us.len()).sum();
         let each = |seconds: f64| seconds * 1e6 / all as f64;
         Figures::of(&done[0], each(after.0 - before.0), each(after.1 - before.1))

@@ -21,7 +21,7 @@ impl Process {
 
     /// The CPU time that all of it has used, in seconds. The kernel counts hundredths.
     pub(crate) fn cpu_s(&self) -> f64 {
-        family(self.0.id()).into_iter().map(cpu_s).sum()
+        all_cpu_s(self.0.id())
     }
 
     /// The memory that it has now, and the most that it ever had, in MiB.
@@ -59,6 +59,11 @@ impl Drop for Process {
 /// The CPU time of this process, which makes the load.
 pub(crate) fn own_cpu_s() -> f64 {
     cpu_s(std::process::id())
+}
+
+/// The CPU time of a process and of all that descend from it.
+pub(crate) fn all_cpu_s(id: u32) -> f64 {
+    family(id).into_iter().map(cpu_s).sum()
 }
 
 /// A process and all that descend from it.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::client::{Answer, ask};
-use super::process::{LOOK, Process};
+use super::cluster::Cluster;
+use super::process::{LOOK, Process, all_cpu_s};
 use super::{data, node};
 use crate::town::clerk::{Clerk, ISSUER, PARTY};
 use crate::town::events;
@@ -27,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// From its start to its first right answer.
     pub(crate) started_in: Duration,
+    /// The first process of its database, where that is another one.
+    database: Option<u32>,
     folder: TempDir,
 }
 
@@ -41,7 +44,12 @@ impl Server {
             assert!(begun.elapsed() < PATIENCE, "{command:?} is not ready");
             sleep(LOOK);
         }
-        Self { process, address, started_in: begun.elapsed(), folder }
+        Self { process, address, started_in: begun.elapsed(), database: None, folder }
+    }
+
+    /// The CPU time of all that works for it, in seconds.
+    pub(crate) fn cpu_s(&self) -> f64 {
+        self.process.cpu_s() + self.database.map_or(0.0, all_cpu_s)
     }
 
     /// Stops it, and gives its folder to the next one.
@@ -58,6 +66,16 @@ fn free() -> SocketAddr {
 
 /// The release build, with nothing set but what it must know; `folder` holds `roster.db`.
 pub(crate) fn roster(clerk: &Clerk, folder: TempDir, cache_mb: Option<usize>) -> Server {
+    serve(clerk, folder, cache_mb.map(|mb| ("ROSTER_CACHE_MB", mb.to_string())))
+}
+
+/// The same on a server's database.
+pub(crate) fn roster_on(cluster: &Cluster, database: &str, clerk: &Clerk) -> Server {
+    let server = serve(clerk, data::scratch(), Some(("DATABASE_URL", cluster.url(database))));
+    Server { database: cluster.process(), ..server }
+}
+
+fn serve(clerk: &Clerk, folder: TempDir, more: Option<(&str, String)>) -> Server {
     let address = free();
     let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
     command.arg("serve").env_clear().current_dir(folder.path()).envs([
@@ -68,7 +86,7 @@ pub(crate) fn roster(clerk: &Clerk, folder: TempDir, cache_mb: Option<usize>) ->
         ("CLERK_AUTHORIZED_PARTIES", PARTY.to_owned()),
         ("CLERK_WEBHOOK_SIGNING_SECRET", events::secret()),
     ]);
-    command.envs(cache_mb.map(|mb| ("ROSTER_CACHE_MB", mb.to_string())));
+    command.envs(more);
     // It writes its log, and nobody pays for keeping it.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Server::start(&mut command, address, "/readyz", folder)

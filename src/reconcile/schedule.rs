@@ -71,7 +71,7 @@ impl Schedule {
         gate: Gate,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let never = !store.has_full_pass().await?;
+        let never = store.last_ended_pass(Kind::Full.as_str()).await?.is_none();
         let mut unfinished = store.unfinished_pass(Kind::Full.as_str()).await?.is_some();
         if never && !unfinished && is_empty(store).await? {
             // Webhooks come at once, and then nothing else tells that this was the first start.
@@ -157,12 +157,30 @@ impl Runner {
                 Some(()) = self.incremental.recv() => Kind::Incremental,
                 else => return,
             };
-            let later = Duration::from_millis(jitter_ms());
-            if self.stop.run_until_cancelled(tokio::time::sleep(later)).await.is_none() {
+            if self.answer(kind).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Runs the pass whose time has come. The bell rings on every instance; who comes late finds it answered. `None`
+    /// when it was told to stop.
+    async fn answer(&self, kind: Kind) -> Option<()> {
+        let before = self.store.last_ended_pass(kind.as_str()).await;
+        let later = Duration::from_millis(jitter_ms());
+        self.stop.run_until_cancelled(tokio::time::sleep(later)).await?;
+        let now = self.store.last_ended_pass(kind.as_str()).await;
+        let is_answered = matches!((before, now), (Ok(before), Ok(now)) if before != now);
+        if !is_answered {
             self.pass(scheduled(kind)).await;
         }
+        // Whoever had begun a full pass may be dead, and Clerk or the database that was away may be back.
+        if kind == Kind::Incremental
+            && matches!(self.store.unfinished_pass(Kind::Full.as_str()).await, Ok(Some(_)))
+        {
+            self.pass(scheduled(Kind::Full)).await;
+        }
+        Some(())
     }
 
     /// Runs full passes until one came to its end, where none ever did or one was begun. `None` when it was
@@ -193,7 +211,7 @@ impl Runner {
     /// Whether a full pass is to be done at once. A command may have done it meanwhile.
     async fn is_owed(&self) -> Result<bool, StoreError> {
         let begun = self.store.unfinished_pass(Kind::Full.as_str()).await?;
-        Ok(begun.is_some() || !self.store.has_full_pass().await?)
+        Ok(begun.is_some() || self.store.last_ended_pass(Kind::Full.as_str()).await?.is_none())
     }
 
     /// Runs a pass.

@@ -345,9 +345,9 @@ impl Store {
         passes::last_completed(&self.readers).await
     }
 
-    /// Whether a full pass ever walked to its end.
-    pub async fn has_full_pass(&self) -> Result<bool, StoreError> {
-        passes::has_full_pass(&self.readers).await
+    /// The id of the newest pass of a kind that walked to its end.
+    pub async fn last_ended_pass(&self, kind: &str) -> Result<Option<String>, StoreError> {
+        passes::last_ended(&self.readers, kind).await
     }
 
     /// Asks the database and the writer for a sign of life.

@@ -108,12 +108,13 @@ pub(super) async fn last_completed(readers: &Pool) -> Result<Option<StoredPass>,
     row.as_ref().map(pass).transpose()
 }
 
-const WALKED: &str = "SELECT EXISTS (SELECT 1 FROM passes WHERE kind = 'full'
-    AND outcome IN ('completed', 'braked'))";
+const ENDED: &str = "SELECT id FROM passes WHERE kind = $1 AND outcome IN ('completed', 'braked')
+    ORDER BY started_at_ms DESC, id DESC LIMIT 1";
 
-/// Whether a full pass ever walked to its end.
-pub(super) async fn has_full_pass(readers: &Pool) -> Result<bool, StoreError> {
-    Ok(readers.acquire().await?.fetch_one(WALKED, &[]).await?.try_get(0)?)
+/// The newest pass of a kind that walked to its end.
+pub(super) async fn last_ended(readers: &Pool, kind: &str) -> Result<Option<String>, StoreError> {
+    let row = readers.acquire().await?.fetch_optional(ENDED, &[cell(kind)]).await?;
+    Ok(row.map(|row| row.try_get("id")).transpose()?)
 }
 
 /// What was found long ago interests nobody, but the newest of each sort decides what the next start does: whether

@@ -40,12 +40,14 @@ const START: Duration = Duration::from_secs(30);
 
 /// What holds on every connection. The server ends what takes too long, and forgets an instance that vanished in
 /// the middle of a transaction, so that it keeps no lock.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "2"),
+    // What it finds worth noting is nothing that an operator would do something about.
+    ("client_min_messages", "warning"),
     // Small statements, and many of them.
     ("jit", "off"),
 ];

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use roster::config::Database;
 use tempfile::TempDir;
 
 use super::{Clerk, NEVER, distinct, is_page, lines, until};
@@ -11,22 +12,26 @@ use crate::support::database::Rows;
 use crate::support::site::{USERS, token};
 
 /// The holder of the lease is dead for as long as this before it counts as dead.
-const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE: Duration = Duration::from_secs(15);
 
 pub struct Binary<'a> {
     pub clerk: &'a Clerk,
     pub folder: TempDir,
+    pub database_url: String,
     pub cron: &'static str,
+    pub full_cron: &'static str,
 }
 
 impl<'a> Binary<'a> {
     pub fn of(clerk: &'a Clerk) -> Self {
-        Self { clerk, folder: tempfile::tempdir().unwrap(), cron: NEVER }
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}", folder.path().join("roster.db").display());
+        Self { clerk, folder, database_url, cron: NEVER, full_cron: NEVER }
     }
 
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("DATABASE_URL", format!("sqlite://{}", self.folder.path().join("roster.db").display())),
+            ("DATABASE_URL", self.database_url.clone()),
             ("ROSTER_LISTEN", "127.0.0.1:0".to_owned()),
             ("ROSTER_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("CLERK_JWT_KEY", self.clerk.instance.lock().key().public_pem().unwrap()),
@@ -34,7 +39,7 @@ impl<'a> Binary<'a> {
             ("CLERK_API_URL", self.clerk.server.url()),
             ("ROSTER_CLERK_RATE", "10000".to_owned()),
             ("ROSTER_RECONCILE_CRON", self.cron.to_owned()),
-            ("ROSTER_RECONCILE_FULL_CRON", NEVER.to_owned()),
+            ("ROSTER_RECONCILE_FULL_CRON", self.full_cron.to_owned()),
             ("ROSTER_LOG", "info".to_owned()),
             ("ROSTER_LOG_FORMAT", "json".to_owned()),
         ]
@@ -47,7 +52,7 @@ impl<'a> Binary<'a> {
     }
 
     pub async fn rows(&self) -> Rows {
-        Rows::of(&self.folder.path().join("roster.db")).await
+        Rows::in_database(&Database::parse(&self.database_url).unwrap()).await
     }
 
     pub async fn status(&self, service: &str, path: &str) -> u16 {

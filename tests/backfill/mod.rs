@@ -8,6 +8,7 @@ mod hydration;
 mod killed;
 mod read_through;
 mod schedules;
+mod takeover;
 mod without_key;
 
 use std::collections::BTreeSet;

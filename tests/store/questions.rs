@@ -193,7 +193,7 @@ async fn answers(db: &TestStore) -> Vec<String> {
     }
     all.add("unfinished", store.unfinished_pass("full").await.unwrap());
     all.add("completed", store.last_completed_pass().await.unwrap());
-    all.add("full", store.has_full_pass().await.unwrap());
+    all.add("ended", store.last_ended_pass("full").await.unwrap());
     all.add("recent", store.recent_passes(2).await.unwrap());
     all.add("forgotten", store.forget_events(3).await.unwrap());
     store.ping().await.unwrap();

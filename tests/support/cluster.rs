@@ -45,7 +45,15 @@ impl Cluster {
 
     /// A new one, with these settings.
     pub fn start(settings: &[&str]) -> Self {
-        let mut cluster = Self::at(folder());
+        // In memory where there is one, else where temporary files go.
+        let memory = PathBuf::from("/dev/shm");
+        let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        Self::start_in(&place, settings)
+    }
+
+    /// A new one below this folder, which everybody may enter.
+    pub fn start_in(place: &Path, settings: &[&str]) -> Self {
+        let mut cluster = Self::at(folder(place));
         let data = cluster.data();
         let initdb = ["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D"];
         run(cluster.command("initdb").args(initdb).arg(&data));
@@ -56,7 +64,7 @@ impl Cluster {
 
     /// A standby that follows this one.
     pub fn replica(&self) -> Self {
-        let mut replica = Self::at(folder());
+        let mut replica = Self::at(folder(self.folder.parent().unwrap()));
         let (data, port) = (replica.data(), self.port.to_string());
         let copy =
             ["-h", "127.0.0.1", "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-p"];
@@ -126,6 +134,12 @@ impl Cluster {
         }
     }
 
+    /// The process that all of the server's descend from.
+    #[allow(dead_code, reason = "for the benchmark, which counts what they cost")]
+    pub fn process(&self) -> Option<u32> {
+        self.guard.as_ref().map(Child::id)
+    }
+
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
@@ -190,11 +204,9 @@ fn unprivileged() -> Command {
     command
 }
 
-/// In memory where there is one, else where temporary files go.
-fn folder() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let folder = tempfile::Builder::new().prefix("roster-pg-").tempdir_in(folder).unwrap().keep();
+/// A new folder that is the server's alone.
+fn folder(place: &Path) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("roster-pg-").tempdir_in(place).unwrap().keep();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
     if is_root() {
         run(Command::new("chown").arg("postgres:").arg(&folder));

@@ -3,6 +3,7 @@
 mod list;
 mod mixed;
 mod pages;
+mod postgres;
 mod scale;
 mod spread;
 mod webhooks;
@@ -13,7 +14,7 @@ use super::report::Section;
 /// A row: its name on the command line, and what measures it.
 pub(crate) type Row = (&'static str, fn(&Bench) -> Vec<Section>);
 
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 9] = [
     ("list", list::list),
     ("tokens", list::tokens),
     ("not-modified", list::not_modified),
@@ -22,4 +23,5 @@ pub(crate) const ROWS: [Row; 8] = [
     ("webhooks", webhooks::webhooks),
     ("mixed", mixed::mixed),
     ("scale", scale::scale),
+    ("postgres", postgres::postgres),
 ];
