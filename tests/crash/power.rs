@@ -7,13 +7,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::kill::rounds;
 use super::town::Town;
 use crate::support::binary::Program;
 use crate::support::database::copy_at_once;
 
 const ROUNDS: usize = 6;
 const SEED: u64 = 20_261_122;
+
+fn rounds() -> usize {
+    std::env::var("ROSTER_POWER_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
+}
 
 /// The messages whose effect the program has called durable so far.
 fn committed(program: &Program) -> BTreeSet<String> {
@@ -54,19 +57,19 @@ fn spoil(log: &Path, flushed: u64, town: &mut Town) {
 fn what_was_acknowledged_survives_a_cut_of_power() {
     let mut town = Town::new(SEED);
     let mut spoilt = 0;
-    for round in 0..rounds(ROUNDS) {
+    for round in 0..rounds() {
         let mut program = town.serve();
         let service = program.wait_until_it_listens();
-        let events = town.live(120);
+        let events = town.live(60);
         let deliveries = town.send(&service, events.clone());
-        for _ in 0..1 + town.random.below(60) {
+        for _ in 0..1 + town.random.below(30) {
             program.wait_for(r#""message":"delivery""#);
         }
         let acknowledged = committed(&program);
         let log = town.folder().join("roster.db-wal");
         // All that was called durable is in this much of the log, or was put into the main file before.
         let flushed = fs::metadata(&log).unwrap().len();
-        for _ in 0..town.random.below(30) {
+        for _ in 0..town.random.below(20) {
             program.wait_for(r#""message":"delivery""#);
         }
         let copy = tempfile::tempdir().unwrap();

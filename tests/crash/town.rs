@@ -24,12 +24,14 @@ use crate::support::binary::Program;
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const HOUR_MS: i64 = 3_600_000;
-const RECONCILING: [&str; 5] = [
+const OPS_TOKEN: &str = "a-long-random-text";
+const RECONCILING: [&str; 6] = [
     "CLERK_SECRET_KEY",
     "CLERK_API_URL",
     "ROSTER_CLERK_RATE",
     "ROSTER_RECONCILE_CRON",
     "ROSTER_RECONCILE_FULL_CRON",
+    "ROSTER_OPS_TOKEN",
 ];
 
 /// Who is where, and a folder with the database of the program that is told.
@@ -38,6 +40,7 @@ pub struct Town {
     pub random: Random,
     clerk: Shared,
     backend_api: Server,
+    client: reqwest::Client,
     /// The admin of every organization. Nothing happens to her.
     ada: String,
     folder: tempfile::TempDir,
@@ -73,23 +76,29 @@ impl Town {
         let clerk = Shared::new(clerk);
         let backend_api = runtime.block_on(Server::start(clerk.clone())).unwrap();
         backend_api.controls().set_limit(None);
-        Self { runtime, random: Random::new(seed), clerk, backend_api, ada, folder, environment }
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { runtime, random: Random::new(seed), clerk, backend_api, client, ada, folder, environment }
     }
 
-    /// From the next start on: one pass after the other, a full one each time, or none at all.
+    /// Whether there are passes from the next start on: every second, and when they are asked for.
     pub fn reconcile(&mut self, passes: bool) {
         self.environment.retain(|(name, _)| !RECONCILING.contains(name));
         if passes {
-            let every_second = "* * * * * *".to_owned();
-            let values = [
-                SECRET_KEY.to_owned(),
-                self.backend_api.url(),
-                "10000".to_owned(),
-                every_second.clone(),
-                every_second,
-            ];
-            self.environment.extend(RECONCILING.into_iter().zip(values));
+            let every_second = "* * * * * *";
+            let url = self.backend_api.url();
+            let values = [SECRET_KEY, &*url, "10000", every_second, every_second, OPS_TOKEN];
+            self.environment.extend(RECONCILING.into_iter().zip(values.map(str::to_owned)));
         }
+    }
+
+    /// Asks for a pass, as a person at the console does.
+    pub fn ask_for_a_pass(&self, program: &Program) {
+        let line = program.seen().iter().find(|line| line.contains("operators' listener")).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
+        let url = format!("http://{}/console/passes", line["address"].as_str().unwrap());
+        let request = self.client.post(url).bearer_auth(OPS_TOKEN).json(&json!({"kind": "full"}));
+        let status = self.runtime.block_on(request.send()).unwrap().status();
+        assert!([202, 429].contains(&status.as_u16()), "{status}");
     }
 
     pub fn folder(&self) -> &Path {
@@ -155,7 +164,7 @@ impl Town {
             retries: Vec::new(),
             duplicate: 0.2,
             disorder: 8,
-            concurrency: 6,
+            concurrency: 12,
             ..Plan::default()
         };
         let sender = Sender::new(to, SECRET, plan).unwrap();
@@ -219,13 +228,12 @@ impl Town {
 
     /// What the program says of each organization, in the words of [`Self::truth`].
     pub fn answers(&mut self, service: &str) -> BTreeMap<String, Vec<Value>> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let organizations: Vec<_> = self.clerk.lock().organization_ids().map(str::to_owned).collect();
         let mut answers = BTreeMap::new();
         for organization in organizations {
             let options = TokenOptions::at(clock::now_ms());
             let token = self.clerk.lock().session_token(&self.ada, Some(&organization), &options).unwrap();
-            let request = client.get(format!("{service}/api/admin/getUsersInOrg")).bearer_auth(token);
+            let request = self.client.get(format!("{service}/api/admin/getUsersInOrg")).bearer_auth(token);
             let list: Vec<Value> = self.runtime.block_on(async {
                 let response = request.send().await.unwrap();
                 assert_eq!(response.status(), 200);
