@@ -14,6 +14,7 @@ mod changes;
 mod contract;
 mod crash;
 mod delivery;
+mod faults;
 mod fixtures;
 mod instances;
 mod isolation;

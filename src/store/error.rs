@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::error::ErrorKind;
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 
 /// Why the store did not do it. "Not found" is no error.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,19 +18,27 @@ pub enum StoreError {
     #[error("the store takes no more writes")]
     Closed,
     /// The database did not do it. Nothing was written.
-    #[error("the database could not be used")]
+    #[error("the database could not be used{}", mend(.0))]
     Database(#[source] Arc<sqlx::Error>),
     /// The database cannot be opened.
-    #[error("the database `{}` cannot be opened; check that its folder exists and may be written", path.display())]
+    #[error("the database `{}` cannot be opened{}", path.display(), mend(source))]
     Open {
         /// Its file.
         path: PathBuf,
         /// Why.
         source: Arc<sqlx::Error>,
     },
+    /// A newer program has changed its schema.
+    #[error("the database is from a newer Roster: install that version, or restore a backup that is older")]
+    Newer,
     /// Its schema cannot be brought up to date.
-    #[error("the schema of the database cannot be brought up to date; is it from a newer Roster?")]
-    Schema(#[source] Arc<sqlx::migrate::MigrateError>),
+    #[error(
+        "the schema of the database cannot be brought up to date: restore a backup, or set DATABASE_URL to another"
+    )]
+    Schema(#[source] Arc<MigrateError>),
+    /// A file of the database is not the one that was opened.
+    #[error("{} was moved, replaced or removed under the service: put it back, or restart to take what is there", .0.display())]
+    Displaced(PathBuf),
     /// The database did not answer. What was asked of it may have been done.
     #[error("the database did not answer in time")]
     Silent,
@@ -82,8 +92,26 @@ impl StoreError {
     }
 }
 
+/// What to do about a file that SQLite cannot use, as the end of a sentence.
+fn mend(error: &sqlx::Error) -> &'static str {
+    let sqlx::Error::Database(error) = error else { return "" };
+    let Some(error) = error.try_downcast_ref::<SqliteError>() else { return "" };
+    // The lower byte of SQLite's result codes is the kind.
+    match error.code().and_then(|code| code.parse::<i32>().ok()).map_or(0, |code| code & 0xff) {
+        5 | 6 => ": another program keeps it locked, and has to end its transaction",
+        10 => ": its disk refuses to read or write, as the system's log may tell; move it to a sound one",
+        11 | 26 => {
+            ": it is damaged, or no database at all; restore a backup, or move it away with its `-wal` and \
+             let a new one be filled from Clerk"
+        }
+        13 => ": its disk is full; make room there",
+        8 | 14 => ": its folder must exist, and both must be readable and writable",
+        _ => "",
+    }
+}
+
 /// PostgreSQL's classes of errors of values that cannot be stored: not a value of that type, and too large.
-fn is_about_values(error: &dyn sqlx::error::DatabaseError) -> bool {
+fn is_about_values(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
         let class = error.code().get(..2);
         class == Some("22") || class == Some("54")
@@ -93,5 +121,15 @@ fn is_about_values(error: &dyn sqlx::error::DatabaseError) -> bool {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(Arc::new(error))
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(_) => Self::Newer,
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            error => Self::Schema(Arc::new(error)),
+        }
     }
 }

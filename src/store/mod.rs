@@ -19,6 +19,7 @@ mod migrations;
 mod model;
 mod parents;
 mod passes;
+mod place;
 mod postgres;
 mod project;
 mod rows;
@@ -38,7 +39,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::Connection as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -60,6 +60,7 @@ use generation::Generations;
 pub use journal::Delivery;
 pub use known::Unseen;
 pub use passes::StoredPass;
+use place::Place;
 pub use postgres::{ServerLook, look_at_server};
 use rows::cell;
 pub use standing::Unlisted;
@@ -78,6 +79,8 @@ pub struct Store {
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     generations: Arc<Generations>,
     feed: Arc<Feed>,
+    /// Of a file.
+    place: Option<Place>,
     closing: CancellationToken,
 }
 
@@ -105,13 +108,15 @@ impl Store {
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        sqlite::prepare(path).await?.close().await?;
+        let anchor = sqlite::prepare(path).await?;
+        let place = Place::of(path)?;
         let closing = CancellationToken::new();
         let erased = scrub::start(path.to_owned(), closing.clone());
         let readers = sqlite::readers(path);
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
+        let writer = writer.on_file(place, anchor);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
 
@@ -135,7 +140,7 @@ impl Store {
     }
 
     fn start(readers: Pool, bookkeeping: Pool, writer: Writer, closing: CancellationToken) -> Self {
-        let (generations, feed) = (writer.generations(), writer.feed());
+        let (generations, feed, place) = (writer.generations(), writer.feed(), writer.place());
         let (queue, writer) = writer.start(closing.clone());
         Self {
             readers,
@@ -145,6 +150,7 @@ impl Store {
             writer: Arc::new(Mutex::new(Some(writer))),
             generations,
             feed,
+            place,
             closing,
         }
     }
@@ -355,6 +361,7 @@ impl Store {
         if self.queue.is_closed() {
             return Err(StoreError::Closed);
         }
+        self.place.as_ref().map_or(Ok(()), Place::check)?;
         self.readers.acquire().await?.execute("SELECT 1 FROM progress LIMIT 1", &[]).await?;
         Ok(())
     }

@@ -86,8 +86,7 @@ pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError
     // A migration takes the time that it takes.
     sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
     sqlx::query("SET lock_timeout = 0").execute(&mut connection).await?;
-    let migrated = migrations::postgres().run(&mut connection).await;
-    migrated.map_err(|error| StoreError::Schema(Arc::new(error)))?;
+    migrations::postgres().run(&mut connection).await?;
     connection.close().await.map_err(StoreError::from)
 }
 

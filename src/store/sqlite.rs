@@ -21,6 +21,9 @@ const READERS: u32 = 8;
 /// How long a statement waits for another process that writes, such as `roster reconcile`.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The same at the start, where nobody is kept waiting.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How many pages the log grows by before it is written back. What is written again meanwhile, which is most of the
 /// upper pages and in a pass many of the others, is written back once.
 const LOG_PAGES: &str = "8192";
@@ -48,8 +51,8 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
     let open_error =
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
-    let mut connection = connect(path).await.map_err(open_error)?;
-    migrations::sqlite().run(&mut connection).await.map_err(|error| StoreError::Schema(Arc::new(error)))?;
+    let mut connection = options(path).busy_timeout(START_PATIENCE).connect().await.map_err(open_error)?;
+    migrations::sqlite().run(&mut connection).await?;
     Ok(connection)
 }
 
@@ -59,11 +62,6 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
     file.open(path).map(drop)
-}
-
-/// A connection of its own.
-pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    options(path).connect().await
 }
 
 /// A connection that waits for others no longer than `patience`.

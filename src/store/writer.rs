@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -16,6 +18,7 @@ use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
+use super::place::Place;
 use super::watch::{self, Look, Own, Seen, Watch};
 
 /// How many deliveries may wait.
@@ -52,6 +55,10 @@ pub(super) struct Writer {
     generations: Arc<Generations>,
     /// Hears of it after that.
     feed: Arc<Feed>,
+    /// Where a file has to be.
+    place: Option<Place>,
+    /// Keeps the file open, and thus its log in place, whatever becomes of the others.
+    anchor: Option<SqliteConnection>,
 }
 
 impl Writer {
@@ -64,7 +71,27 @@ impl Writer {
     ) -> Self {
         let own = Own::default();
         let watch = Watch::new(own.clone());
-        Self { pool, connection: None, watch, watches: true, own, erased, generations, feed }
+        Self {
+            pool,
+            connection: None,
+            watch,
+            watches: true,
+            own,
+            erased,
+            generations,
+            feed,
+            place: None,
+            anchor: None,
+        }
+    }
+
+    /// Into a file that `anchor` keeps open.
+    pub(super) fn on_file(self, place: Place, anchor: SqliteConnection) -> Self {
+        Self { place: Some(place), anchor: Some(anchor), ..self }
+    }
+
+    pub(super) fn place(&self) -> Option<Place> {
+        self.place.clone()
     }
 
     /// What it writes.
@@ -114,6 +141,11 @@ impl Writer {
         }
         drop(self.connection);
         self.pool.close().await;
+        if let Some(anchor) = self.anchor
+            && let Err(error) = anchor.close().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed");
+        }
     }
 
     /// Writes a batch. When it fails as a whole, each piece of work is tried alone, so that one that the
@@ -185,6 +217,9 @@ impl Writer {
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
         let (own, feed) = (self.own.clone(), self.feed());
+        let place = self.place();
+        let still_there = || place.as_ref().map_or(Ok(()), Place::check);
+        still_there()?;
         let connection = self.connect().await?;
         connection.begin_writing().await?;
         let written = apply::batch(connection, work).await?;
@@ -194,6 +229,7 @@ impl Writer {
             own.failed(written.version);
             return Err(error);
         }
+        still_there()?;
         Ok(written)
     }
 
@@ -222,6 +258,7 @@ impl Writer {
     }
 
     async fn look_at_others(&mut self) -> Result<(), StoreError> {
+        self.place.as_ref().map_or(Ok(()), Place::check)?;
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let known = self.feed.known();

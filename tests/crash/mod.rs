@@ -1,9 +1,10 @@
 //! The promise of every 2xx: what was acknowledged survives the end of the process, however it ends.
 //!
-//! The real program runs on a real file under a stream of signed events. A longer run:
-//! `ROSTER_KILL_ROUNDS=500 cargo test crash`.
+//! The real program runs on a real file under a stream of signed events. A longer run, with its figures:
+//! `ROSTER_KILL_ROUNDS=1000 cargo test crash::kill -- --nocapture`.
 
 mod demo;
 mod kill;
+mod power;
 mod stop;
 mod town;

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use roster::clock;
 use roster::domain::time::iso8601;
 use roster::replay::post::Answer;
+use roster::sim::backend_api::SECRET_KEY;
 use roster::sim::instance::user_of;
 use roster::sim::keys::SigningKey;
 use roster::sim::random::Random;
 use roster::sim::sender::Delivered;
+use roster::sim::server::{Server, Shared};
 use roster::sim::shapes::{Object, identifier, object, text};
 use roster::sim::tokens::TokenOptions;
 use roster::sim::{Event, Instance, NewUser, Plan, Sender};
@@ -22,12 +24,23 @@ use crate::support::binary::Program;
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const HOUR_MS: i64 = 3_600_000;
+const OPS_TOKEN: &str = "a-long-random-text";
+const RECONCILING: [&str; 6] = [
+    "CLERK_SECRET_KEY",
+    "CLERK_API_URL",
+    "ROSTER_CLERK_RATE",
+    "ROSTER_RECONCILE_CRON",
+    "ROSTER_RECONCILE_FULL_CRON",
+    "ROSTER_OPS_TOKEN",
+];
 
 /// Who is where, and a folder with the database of the program that is told.
 pub struct Town {
     pub runtime: Runtime,
     pub random: Random,
-    clerk: Instance,
+    clerk: Shared,
+    backend_api: Server,
+    client: reqwest::Client,
     /// The admin of every organization. Nothing happens to her.
     ada: String,
     folder: tempfile::TempDir,
@@ -48,7 +61,8 @@ impl Town {
         }
         let folder = tempfile::tempdir().unwrap();
         let environment = vec![
-            ("DATABASE_URL", format!("sqlite://{}", folder.path().join("roster.db").display())),
+            // In the folder that it is started in.
+            ("DATABASE_URL", "sqlite://roster.db".to_owned()),
             ("ROSTER_LISTEN", "127.0.0.1:0".to_owned()),
             ("ROSTER_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("CLERK_JWT_KEY", pem),
@@ -58,12 +72,42 @@ impl Town {
             ("ROSTER_LOG_FORMAT", "json".to_owned()),
         ];
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let random = Random::new(seed);
-        Self { runtime: runtime.unwrap(), random, clerk, ada, folder, environment }
+        let runtime = runtime.unwrap();
+        let clerk = Shared::new(clerk);
+        let backend_api = runtime.block_on(Server::start(clerk.clone())).unwrap();
+        backend_api.controls().set_limit(None);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { runtime, random: Random::new(seed), clerk, backend_api, client, ada, folder, environment }
+    }
+
+    /// Whether there are passes from the next start on: every second, and when they are asked for.
+    pub fn reconcile(&mut self, passes: bool) {
+        self.environment.retain(|(name, _)| !RECONCILING.contains(name));
+        if passes {
+            let every_second = "* * * * * *";
+            let url = self.backend_api.url();
+            let values = [SECRET_KEY, &*url, "10000", every_second, every_second, OPS_TOKEN];
+            self.environment.extend(RECONCILING.into_iter().zip(values.map(str::to_owned)));
+        }
+    }
+
+    /// Asks for a pass, as a person at the console does.
+    pub fn ask_for_a_pass(&self, program: &Program) {
+        let line = program.seen().iter().find(|line| line.contains("operators' listener")).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
+        let url = format!("http://{}/console/passes", line["address"].as_str().unwrap());
+        let request = self.client.post(url).bearer_auth(OPS_TOKEN).json(&json!({"kind": "full"}));
+        let status = self.runtime.block_on(request.send()).unwrap().status();
+        assert!([202, 429].contains(&status.as_u16()), "{status}");
     }
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What is served from the next start on.
+    pub fn move_to(&mut self, folder: tempfile::TempDir) {
+        self.folder = folder;
     }
 
     fn database(&self) -> PathBuf {
@@ -81,33 +125,34 @@ impl Town {
         for _ in 0..count {
             self.happen();
         }
-        self.clerk.take_events()
+        self.clerk.lock().take_events()
     }
 
     fn happen(&mut self) {
         let number = self.random.number();
-        let people: Vec<_> = self.clerk.users().map(|user| text(user, "id").to_owned()).collect();
+        let mut clerk = self.clerk.lock();
+        let people: Vec<_> = clerk.users().map(|user| text(user, "id").to_owned()).collect();
         let somebody = people[self.random.below(people.len())].clone();
-        let organizations: Vec<_> = self.clerk.organization_ids().map(str::to_owned).collect();
+        let organizations: Vec<_> = clerk.organization_ids().map(str::to_owned).collect();
         let somewhere = &organizations[self.random.below(organizations.len())];
-        let membership = self.clerk.membership_id(&somebody, somewhere);
+        let membership = clerk.membership_id(&somebody, somewhere);
         let what = self.random.below(10);
         if what < 4 || somebody == self.ada {
             let mut new =
                 NewUser::named("New", &format!("Person {number}"), &format!("p{number}@example.com"));
             new.public_metadata = object(json!({ "number": number }));
-            let user = self.clerk.create_user(new);
-            self.clerk.join(user.id(), somewhere, "org:member", &Object::new()).unwrap();
+            let user = clerk.create_user(new);
+            clerk.join(user.id(), somewhere, "org:member", &Object::new()).unwrap();
             return;
         }
         match (what, membership) {
-            (4, _) => drop(self.clerk.change_email(&somebody, &format!("e{number}@example.com")).unwrap()),
-            (5, _) => drop(self.clerk.sign_in(&somebody, None).unwrap()),
-            (6, _) => drop(self.clerk.delete_user(&somebody).unwrap()),
-            (7, Ok(membership)) => drop(self.clerk.leave(&membership).unwrap()),
-            (_, Ok(membership)) => drop(self.clerk.change_role(&membership, "org:editor").unwrap()),
+            (4, _) => drop(clerk.change_email(&somebody, &format!("e{number}@example.com")).unwrap()),
+            (5, _) => drop(clerk.sign_in(&somebody, None).unwrap()),
+            (6, _) => drop(clerk.delete_user(&somebody).unwrap()),
+            (7, Ok(membership)) => drop(clerk.leave(&membership).unwrap()),
+            (_, Ok(membership)) => drop(clerk.change_role(&membership, "org:editor").unwrap()),
             // Often somebody who has left before.
-            (_, Err(_)) => drop(self.clerk.join(&somebody, somewhere, "member", &Object::new()).unwrap()),
+            (_, Err(_)) => drop(clerk.join(&somebody, somewhere, "member", &Object::new()).unwrap()),
         }
     }
 
@@ -119,7 +164,7 @@ impl Town {
             retries: Vec::new(),
             duplicate: 0.2,
             disorder: 8,
-            concurrency: 6,
+            concurrency: 12,
             ..Plan::default()
         };
         let sender = Sender::new(to, SECRET, plan).unwrap();
@@ -128,23 +173,37 @@ impl Town {
 
     /// The ids of the users who must be listed after these messages, whatever else has arrived: both they and
     /// their membership are known, and neither has ended.
-    pub fn must_be_listed(
-        &self,
-        events: &[Event],
-        known: &BTreeSet<String>,
-    ) -> BTreeMap<String, Vec<String>> {
+    fn must_be_listed(&self, events: &[Event], known: &BTreeSet<String>) -> BTreeMap<String, Vec<String>> {
         let known: BTreeSet<_> =
             events.iter().filter(|event| known.contains(&event.message_id)).map(Event::id).collect();
-        self.by_organization(|membership| {
+        self.by_organization(|_, membership| {
             let user = user_of(membership);
             (known.contains(user) && known.contains(text(membership, "id"))).then(|| user.to_owned())
         })
     }
 
+    /// Everybody is listed who must be, and nobody twice.
+    pub fn check_listed(
+        &self,
+        answers: &BTreeMap<String, Vec<Value>>,
+        events: &[Event],
+        acknowledged: &BTreeSet<String>,
+    ) {
+        for (organization, expected) in self.must_be_listed(events, acknowledged) {
+            let ids: Vec<_> =
+                answers[&organization].iter().map(|member| member["id"].as_str().unwrap()).collect();
+            let distinct: BTreeSet<_> = ids.iter().copied().collect();
+            assert_eq!(distinct.len(), ids.len(), "somebody is listed twice");
+            for user in &expected {
+                assert!(distinct.contains(&**user), "{user} is lost in {organization}");
+            }
+        }
+    }
+
     /// What the admin's list must say of each organization when everything has arrived.
     pub fn truth(&self) -> BTreeMap<String, Vec<Value>> {
-        let mut truth = self.by_organization(|membership| {
-            let user = self.clerk.user(user_of(membership)).unwrap();
+        let mut truth = self.by_organization(|clerk, membership| {
+            let user = clerk.user(user_of(membership)).unwrap();
             let signed_in = user["last_sign_in_at"].as_i64().map(iso8601);
             let role = text(membership, "role").trim_start_matches("org:");
             Some(json!({
@@ -159,20 +218,22 @@ impl Town {
         truth
     }
 
-    fn by_organization<T>(&self, view: impl Fn(&Object) -> Option<T>) -> BTreeMap<String, Vec<T>> {
-        let members = |id: &str| self.clerk.memberships_of(id).iter().filter_map(&view).collect();
-        self.clerk.organization_ids().map(|id| (id.to_owned(), members(id))).collect()
+    fn by_organization<T>(&self, view: impl Fn(&Instance, &Object) -> Option<T>) -> BTreeMap<String, Vec<T>> {
+        let clerk = self.clerk.lock();
+        let members = |id: &str| {
+            clerk.memberships_of(id).iter().filter_map(|membership| view(&clerk, membership)).collect()
+        };
+        clerk.organization_ids().map(|id| (id.to_owned(), members(id))).collect()
     }
 
     /// What the program says of each organization, in the words of [`Self::truth`].
     pub fn answers(&mut self, service: &str) -> BTreeMap<String, Vec<Value>> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let organizations: Vec<_> = self.clerk.organization_ids().map(str::to_owned).collect();
+        let organizations: Vec<_> = self.clerk.lock().organization_ids().map(str::to_owned).collect();
         let mut answers = BTreeMap::new();
         for organization in organizations {
             let options = TokenOptions::at(clock::now_ms());
-            let token = self.clerk.session_token(&self.ada, Some(&organization), &options).unwrap();
-            let request = client.get(format!("{service}/api/admin/getUsersInOrg")).bearer_auth(token);
+            let token = self.clerk.lock().session_token(&self.ada, Some(&organization), &options).unwrap();
+            let request = self.client.get(format!("{service}/api/admin/getUsersInOrg")).bearer_auth(token);
             let list: Vec<Value> = self.runtime.block_on(async {
                 let response = request.send().await.unwrap();
                 assert_eq!(response.status(), 200);
@@ -185,6 +246,15 @@ impl Town {
             answers.insert(organization, list.iter().map(view).collect());
         }
         answers
+    }
+
+    /// How many passes were begun, read past the program.
+    pub fn passes(&self) -> i64 {
+        let options = SqliteConnectOptions::new().filename(self.database());
+        self.runtime.block_on(async {
+            let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query_scalar("SELECT COUNT(*) FROM passes").fetch_one(&mut file).await.unwrap()
+        })
     }
 
     /// Message ids and outcomes in the journal, read past the program; and the file is sound.

@@ -6,3 +6,4 @@ mod journal;
 mod neighbours;
 mod passes;
 mod questions;
+mod upgrade;

@@ -22,8 +22,19 @@ pub struct Program {
 impl Program {
     /// Starts it in a folder, with nothing of our environment but what is given.
     pub fn start(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
-        command.args(arguments).env_clear().envs(environment.iter().copied()).current_dir(folder);
+        Self::start_under(&[], folder, arguments, environment)
+    }
+
+    /// The same by a program that becomes it, such as `prlimit`.
+    pub fn start_under(
+        starter: &[&str],
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let words = [starter, &[env!("CARGO_BIN_EXE_roster")], arguments].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_clear().envs(environment.iter().copied()).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
@@ -34,11 +45,16 @@ impl Program {
 
     /// The next line that it prints or logs with `text` in it.
     pub fn wait_for(&mut self, text: &str) -> &str {
+        self.wait_for_either(text, text)
+    }
+
+    /// The next one with either.
+    pub fn wait_for_either(&mut self, text: &str, other: &str) -> &str {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    let found = line.contains(text);
+                    let found = line.contains(text) || line.contains(other);
                     self.seen.push(line);
                     if found {
                         return self.seen.last().unwrap();
@@ -69,10 +85,35 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to stop, as an orchestrator does.
     pub fn terminate(&self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
+        let (name, id) = (format!("-{name}"), self.id().to_string());
+        assert!(Command::new("kill").args([&name, &id]).status().unwrap().success());
+    }
+
+    /// Does something while nothing of it runs.
+    pub fn frozen<T>(&self, what: impl FnOnce() -> T) -> T {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.id());
+        let is_still = |thread: std::io::Result<std::fs::DirEntry>| {
+            let state = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+            state.rsplit(") ").next().unwrap().starts_with(['T', 't'])
+        };
+        while !std::fs::read_dir(&threads).unwrap().all(is_still) {
+            thread::yield_now();
+        }
+        let done = what();
+        self.signal("CONT");
+        done
     }
 
     /// Waits until it has ended by itself.

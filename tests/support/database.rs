@@ -13,6 +13,7 @@ use sqlx::{
     ValueRef as _,
 };
 
+use super::binary::Program;
 use super::cluster::Cluster;
 
 /// Which of the two databases a test is about.
@@ -40,6 +41,15 @@ macro_rules! on_both_databases {
     };
 }
 pub(crate) use on_both_databases;
+
+/// Copies the files of a database as they are at one moment, as a cut of power leaves them.
+pub fn copy_at_once(program: &Program, from: &Path, to: &Path) {
+    program.frozen(|| {
+        for file in ["roster.db", "roster.db-wal"] {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    });
+}
 
 /// Runs a test to its end.
 pub fn wait_for<T>(test: impl Future<Output = T>) -> T {

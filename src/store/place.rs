@@ -1,0 +1,66 @@
+//! Notices when a file of the database is no longer the one that its path names.
+//!
+//! SQLite goes on writing into a file that was moved away, replaced or removed, and into a log that was removed,
+//! and says nothing; what is written there ends with the process. So the writer looks before and after each
+//! commit, and acknowledges only what the next start will find.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+
+/// The two files that hold what is acknowledged, as they were when the database was opened.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    file: Named,
+    log: Named,
+}
+
+#[derive(Debug, Clone)]
+struct Named {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Place {
+    /// Of a database that somebody has open, and keeps open: the last one to close it removes the log.
+    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+        let named = |path: PathBuf| match identity(&path) {
+            Ok(identity) => Ok(Named { path, identity }),
+            Err(_) => Err(StoreError::Displaced(path)),
+        };
+        let mut log = path.to_owned().into_os_string();
+        log.push("-wal");
+        Ok(Self { file: named(path.to_owned())?, log: named(log.into())? })
+    }
+
+    /// Whether both are where they were.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        for named in [&self.file, &self.log] {
+            if identity(&named.path).ok() != Some(named.identity) {
+                return Err(StoreError::Displaced(named.path.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The device and the number of a file; SQLite tells files apart by the same.
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = path.metadata()?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file can be neither removed nor replaced.
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<Identity> {
+    path.metadata().map(drop)
+}
