@@ -16,6 +16,7 @@ mod cursor;
 mod delivery;
 mod docs;
 pub(crate) mod edge;
+mod fixed;
 mod health;
 mod members;
 pub mod openapi;
@@ -93,6 +94,9 @@ struct Shared {
     as_of: AsOf,
     /// How many more may follow the changes.
     streams: Arc<Semaphore>,
+    ping: health::Ping,
+    /// How many more large bodies may be on their way in.
+    large_bodies: Arc<Semaphore>,
 }
 
 /// Every route of the public listener, with its layers and a cache of the usual size.
@@ -115,6 +119,8 @@ impl Public {
             snapshots: Snapshots::new(cache_mb),
             as_of: AsOf::default(),
             streams: Arc::new(Semaphore::new(changes::STREAMS)),
+            ping: health::Ping::default(),
+            large_bodies: Arc::new(Semaphore::new(delivery::LARGE_AT_ONCE)),
         });
         let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));
         Self { warm: Arc::new(Warm::new(shared)), router }
