@@ -10,6 +10,7 @@
 
 mod backend_api;
 mod backfill;
+mod canary;
 mod changes;
 mod contract;
 mod crash;
