@@ -16,6 +16,7 @@ mod contract;
 mod crash;
 mod delivery;
 mod fixtures;
+mod hostile;
 mod instances;
 mod isolation;
 mod openapi;

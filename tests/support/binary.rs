@@ -22,7 +22,23 @@ pub struct Program {
 impl Program {
     /// Starts it in a folder, with nothing of our environment but what is given.
     pub fn start(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_roster")), folder, arguments, environment)
+    }
+
+    /// The same from a shell that has first done something to its own limits, which the program inherits.
+    pub fn start_after(
+        preparation: &str,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let line = format!("{preparation}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_roster")]);
+        Self::spawn(shell, folder, arguments, environment)
+    }
+
+    fn spawn(mut command: Command, folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         command.args(arguments).env_clear().envs(environment.iter().copied()).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -61,6 +77,13 @@ impl Program {
     /// What it has printed and logged until the last line that was waited for.
     pub fn seen(&self) -> &[String] {
         &self.seen
+    }
+
+    /// How much memory it takes, in KiB.
+    pub fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// `kill -9`. Nothing of it runs any more when this returns.
