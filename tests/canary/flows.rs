@@ -97,14 +97,14 @@ async fn deliveries(service: &mut Service, town: &Town) {
         data[field] = value;
         json!({"type": "user.created", "timestamp": 1_700_000_000_000_i64, "data": data}).to_string()
     };
-    let torn = format!(r#"{{"type":"user.created","data":{{"first_name":"{LIVING}","{UNUSED}":"#);
+    let half = format!(r#"{{"type":"user.created","data":{{"first_name":"{LIVING}","{UNUSED}":"#);
     for (number, body) in [
         data("last_name", json!([LIVING])),
         data("banned", json!(LIVING)),
         data("email_addresses", json!({LIVING: LIVING})),
         data("created_at", json!(LIVING)),
         data("id", json!(format!("{LIVING}\u{e9}"))),
-        torn,
+        half,
         format!("{LIVING} {UNUSED}"),
         json!({"type": [LIVING], "data": {LIVING: LIVING}}).to_string(),
     ]
@@ -181,7 +181,7 @@ async fn reads(service: &mut Service, town: &Town, lists: &mut Heap) -> Vec<Stri
     assert_eq!(service.tell(&changed.message_id, changed.envelope.to_string()).await, "200 applied");
     let mut told = String::new();
     while !told.contains("event: member") {
-        told.push_str(&String::from_utf8(feed.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        told.push_str(std::str::from_utf8(&feed.chunk().await.unwrap().unwrap()).unwrap());
     }
     service.said.add("the feed", told);
     vec![token, stranger, forged]

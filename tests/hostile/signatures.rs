@@ -15,8 +15,8 @@ const HEADERS: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
 
 /// Header lines take no control characters.
 fn line(value: &str, damages: &[Damage]) -> Vec<u8> {
-    let damaged = damage::done_to(value.as_bytes().to_vec(), damages);
-    damaged.into_iter().filter(|byte| *byte >= b' ' && *byte != 127).collect()
+    let spoilt = damage::done_to(value.as_bytes().to_vec(), damages);
+    spoilt.into_iter().filter(|byte| *byte >= b' ' && *byte != 127).collect()
 }
 
 /// What the description says of the signature, done by hand.

@@ -60,13 +60,14 @@ fn statuses(answer: &str) -> Vec<&str> {
 #[tokio::test]
 async fn requests_behind_one_another_are_answered_in_their_order() {
     let site = Site::start().await;
-    let mut requests = String::new();
-    for number in 0..50 {
-        let path = if number % 2 == 0 { "/healthz" } else { "/nowhere" };
-        let close = if number == 49 { "Connection: close\r\n" } else { "" };
-        requests += &format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Request-Id: r{number}\r\n{close}\r\n");
-    }
-    let answer = said_to(&site, requests.as_bytes()).await;
+    let requests: Vec<_> = (0..50)
+        .map(|number| {
+            let path = if number % 2 == 0 { "/healthz" } else { "/nowhere" };
+            let close = if number == 49 { "Connection: close\r\n" } else { "" };
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Request-Id: r{number}\r\n{close}\r\n")
+        })
+        .collect();
+    let answer = said_to(&site, requests.concat().as_bytes()).await;
     assert_eq!(statuses(&answer), ["200", "404"].repeat(25));
     let ids: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
     assert_eq!(ids, (0..50).map(|number| format!("r{number}")).collect::<Vec<_>>());
