@@ -3,6 +3,8 @@ ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
+# Writes the list of dependencies into the program, so that `cargo audit bin roster` can judge an image later.
+RUN cargo install cargo-auditable --version 0.7.7 --locked
 WORKDIR /src
 
 # The dependencies first: they change less often than the code, and take most of the time.
@@ -10,7 +12,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs tests/main.rs \
-    && cargo build --release --locked \
+    && cargo auditable build --release --locked \
     && rm -r src tests
 
 COPY migrations migrations
@@ -18,7 +20,7 @@ COPY fixtures fixtures
 COPY src src
 # The stand-ins above are newer than the files of the checkout.
 RUN mkdir tests && touch src/main.rs src/lib.rs tests/main.rs \
-    && cargo build --release --locked --bin roster \
+    && cargo auditable build --release --locked --bin roster \
     && install -d -o 65532 -g 65532 /data
 
 # Certificates come with this image; there is no shell in it.

@@ -10,6 +10,10 @@ test *ARGS:
 check:
     .ci/run
 
+# What SECURITY.md promises, each with its tests and what came of them.
+promises:
+    .ci/promises
+
 # How fast it is, beside nginx and Node: see benches/README.md.
 bench *ARGS:
     cargo bench --bench load -- {{ARGS}}

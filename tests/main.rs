@@ -10,12 +10,14 @@
 
 mod backend_api;
 mod backfill;
+mod canary;
 mod changes;
 mod contract;
 mod crash;
 mod delivery;
 mod faults;
 mod fixtures;
+mod hostile;
 mod instances;
 mod isolation;
 mod openapi;

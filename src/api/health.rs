@@ -8,15 +8,38 @@ use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 use tracing::Level;
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::problem::{Code, Problem};
+use crate::store::Store;
 
 /// Whoever asks for readiness does not wait long.
 const PING_LIMIT: Duration = Duration::from_secs(2);
+
+/// Anyone may ask for readiness, so the database is asked no more often than this on their behalf.
+const PING_KEPT: Duration = Duration::from_millis(100);
+
+/// The last answer of the database. Whoever comes while it is being asked waits for the same one.
+#[derive(Debug, Default)]
+pub(super) struct Ping(Mutex<Option<(Instant, bool)>>);
+
+impl Ping {
+    async fn is_answered(&self, store: &Store) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((asked, answered)) = *last
+            && asked.elapsed() < PING_KEPT
+        {
+            return answered;
+        }
+        let answered = matches!(timeout(PING_LIMIT, store.ping()).await, Ok(Ok(())));
+        *last = Some((Instant::now(), answered));
+        answered
+    }
+}
 
 /// Whether the process runs
 #[utoipa::path(
@@ -39,10 +62,10 @@ pub(super) async fn healthz() -> Response {
 )]
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     let api = &shared.api;
-    let (ping, keys) =
-        tokio::join!(timeout(PING_LIMIT, api.store.ping()), api.verifier.keys().is_available());
+    let (database, keys) =
+        tokio::join!(shared.ping.is_answered(&api.store), api.verifier.keys().is_available());
     let mut reasons = Vec::new();
-    if !matches!(ping, Ok(Ok(()))) {
+    if !database {
         reasons.push("database unreachable");
     }
     if !keys {

@@ -16,6 +16,7 @@ mod cursor;
 mod delivery;
 mod docs;
 pub(crate) mod edge;
+mod fixed;
 mod health;
 mod members;
 pub mod openapi;
@@ -40,6 +41,7 @@ use axum::routing::future::RouteFuture;
 use axum::routing::{MethodRouter, get, post};
 use axum::{BoxError, Router};
 use futures_util::future::Either;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -93,6 +95,9 @@ struct Shared {
     snapshots: Snapshots,
     as_of: AsOf,
     streams: Arc<Streams>,
+    ping: health::Ping,
+    /// How many more large bodies may be on their way in.
+    large_bodies: Arc<Semaphore>,
 }
 
 /// Every route of the public listener, with its layers and a cache of the usual size.
@@ -115,6 +120,8 @@ impl Public {
             snapshots: Snapshots::new(cache_mb),
             as_of: AsOf::default(),
             streams: Arc::default(),
+            ping: health::Ping::default(),
+            large_bodies: Arc::new(Semaphore::new(delivery::LARGE_AT_ONCE)),
         });
         let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));
         Self { warm: Arc::new(Warm::new(shared)), router }

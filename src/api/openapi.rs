@@ -8,15 +8,15 @@ pub(super) mod parameters;
 
 use std::sync::LazyLock;
 
-use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY, X_CONTENT_TYPE_OPTIONS};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi as Document};
 use utoipa::{Modify, OpenApi};
 
 use self::answers::Common;
-use super::caching;
+use super::fixed::Fixed;
+use super::problem::Problem;
 use super::{changes, delivery, docs, health, members, problem};
 
 /// Where the document is served.
@@ -76,22 +76,9 @@ pub fn json() -> &'static str {
     responses((status = 200, description = "The description of this API", body = BTreeMap<String, serde_json::Value>)),
     security(()),
 )]
-pub(super) async fn serve() -> Response {
-    public("application/json", json().as_bytes())
-}
-
-/// An answer for anyone that is part of the program: asked for again, it is usually still the same.
-pub(super) fn public(content_type: &'static str, body: &'static [u8]) -> Response {
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", caching::tag(body, None))) {
-        headers.insert(ETAG, tag);
-    }
-    response
+pub(super) async fn serve(method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    static DOCUMENT: LazyLock<Fixed> = LazyLock::new(|| Fixed::new("application/json", json().as_bytes()));
+    DOCUMENT.answer(&method, &headers).await
 }
 
 /// How callers and senders are known.

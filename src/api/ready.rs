@@ -48,16 +48,17 @@ impl Form {
 }
 
 impl Ready {
-    /// Takes the JSON of a list that has no next page.
-    pub(super) fn new(json: Vec<u8>) -> Self {
-        let tag = caching::tag(&json, None);
+    /// Takes a body that has no next page.
+    pub(super) fn new(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let tag = caching::tag(&body, None);
         // A tag is base64url, which every header takes.
         let header = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""));
         let coded = Coding::ALL.map(|coding| Coded {
             etag: header(format!("\"{tag}-{}\"", coding.as_str())),
             form: OnceCell::new(),
         });
-        Self { plain: Form::new(header(format!("\"{tag}\"")), json), coded, tag }
+        Self { plain: Form::new(header(format!("\"{tag}\"")), body), coded, tag }
     }
 
     /// How much memory it takes, its compressed forms to come included: together they are about half of it.

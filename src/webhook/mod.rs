@@ -10,5 +10,5 @@ mod verify;
 
 pub use receive::{ReceiveError, Receiver};
 pub use retry::{Retried, retry};
-pub use tally::count_rejected;
+pub use tally::count_unread;
 pub use verify::Refused;

@@ -63,9 +63,10 @@ impl Drop for Tally {
     }
 }
 
-/// Counts a delivery whose body was not taken, so that it never came to be looked at.
-pub fn count_rejected() {
-    count(OTHER, "rejected");
+/// Counts a delivery whose body was not taken, so that it never came to be looked at: it was wrong, or it `may_pass`
+/// the next time.
+pub fn count_unread(may_pass: bool) {
+    count(OTHER, if may_pass { "failed" } else { "rejected" });
 }
 
 fn count(event_type: &'static str, outcome: &'static str) {

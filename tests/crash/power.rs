@@ -62,7 +62,7 @@ fn what_was_acknowledged_survives_a_cut_of_power() {
         let service = program.wait_until_it_listens();
         let events = town.live(60);
         let deliveries = town.send(&service, events.clone());
-        for _ in 0..1 + town.random.below(30) {
+        for _ in 0..=town.random.below(30) {
             program.wait_for(r#""message":"delivery""#);
         }
         let acknowledged = committed(&program);

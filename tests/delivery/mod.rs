@@ -5,7 +5,7 @@ mod erasure;
 mod forged;
 mod leniency;
 mod outcomes;
-mod payloads;
+pub mod payloads;
 mod privacy;
 mod read_your_write;
 mod shuffled;

@@ -4,6 +4,7 @@ mod command;
 mod configuration;
 mod connections;
 mod example;
+mod files;
 mod lifecycle;
 mod manifests;
 

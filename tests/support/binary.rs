@@ -25,6 +25,17 @@ impl Program {
         Self::start_under(&[], folder, arguments, environment)
     }
 
+    /// The same from a shell that has first done something to its own limits, which the program inherits.
+    pub fn start_after(
+        preparation: &str,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let line = format!("{preparation}; exec \"$0\" \"$@\"");
+        Self::start_under(&["/bin/sh", "-c", &line], folder, arguments, environment)
+    }
+
     /// The same by a program that becomes it, such as `prlimit`.
     pub fn start_under(
         starter: &[&str],
@@ -77,6 +88,13 @@ impl Program {
     /// What it has printed and logged until the last line that was waited for.
     pub fn seen(&self) -> &[String] {
         &self.seen
+    }
+
+    /// How much memory it takes, in KiB.
+    pub fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// `kill -9`. Nothing of it runs any more when this returns.

@@ -5,6 +5,7 @@
 mod clerk;
 mod good;
 mod hostile;
+mod hostile_bytes;
 mod hostile_claims;
 mod key_set;
 mod key_set_faults;
