@@ -12,6 +12,7 @@ mod caching;
 mod caller;
 mod changes;
 mod coding;
+mod cors;
 mod cursor;
 mod delivery;
 mod docs;
@@ -36,6 +37,7 @@ use std::task::{Context, Poll};
 use axum::body::{Bytes, HttpBody};
 use axum::http::Request;
 use axum::http::header::ALLOW;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use axum::routing::{MethodRouter, get, post};
@@ -45,6 +47,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use self::cors::Cors;
 use self::params::List;
 use self::problem::{Code, Problem};
 use self::ready::AsOf;
@@ -66,6 +69,8 @@ pub struct Api {
     pub store: Store,
     /// Checks session tokens.
     pub verifier: Arc<Verifier>,
+    /// Origins whose pages may read the answers.
+    pub origins: Vec<String>,
     /// Roles that may use the admin endpoint.
     pub admin_roles: Arc<[Role]>,
     /// Takes webhooks.
@@ -109,12 +114,14 @@ pub fn router(api: Api) -> Router {
 #[derive(Clone)]
 pub struct Public {
     warm: Arc<Warm>,
+    cors: Cors,
     router: Router,
 }
 
 impl Public {
     /// Keeps so many MiB of lists ready.
     pub fn new(api: Api, cache_mb: u32) -> Self {
+        let cors = Cors::new(&api.origins);
         let shared = Arc::new(Shared {
             api,
             snapshots: Snapshots::new(cache_mb),
@@ -124,7 +131,8 @@ impl Public {
             large_bodies: Arc::new(Semaphore::new(delivery::LARGE_AT_ONCE)),
         });
         let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));
-        Self { warm: Arc::new(Warm::new(shared)), router }
+        let router = router.layer(from_fn_with_state(cors.clone(), cors::pass));
+        Self { warm: Arc::new(Warm::new(shared)), cors, router }
     }
 }
 
@@ -143,7 +151,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.warm.answer(&request) {
-            Some(response) => Either::Left(ready(Ok(response))),
+            Some(mut response) => {
+                self.cors.show(request.headers(), &mut response);
+                Either::Left(ready(Ok(response)))
+            }
             None => Either::Right(self.router.call(request)),
         }
     }

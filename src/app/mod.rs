@@ -83,11 +83,13 @@ impl App {
         let read_through = backend_api.as_ref().map(|api| ReadThrough::new(store.clone(), api, patience));
 
         let keys = KeySet::new(config.keys)?;
+        let origins = config.authorized_parties.clone();
         let verifier = Verifier::new(keys, config.issuer, config.authorized_parties);
         let receiver = Receiver::new(store.clone(), &config.webhook_secrets, config.instance_id)?;
         let api = Api {
             store: store.clone(),
             verifier: Arc::new(verifier),
+            origins,
             admin_roles: config.admin_roles.into(),
             receiver: Arc::new(receiver.with_hydrator(hydrator)),
             gate,

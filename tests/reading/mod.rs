@@ -5,5 +5,6 @@
 mod fresh;
 mod http;
 mod invitations;
+mod origins;
 mod pages;
 pub mod site;

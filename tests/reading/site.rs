@@ -23,6 +23,9 @@ use crate::support::database::{Kind, TestStore};
 /// What deliveries are signed with.
 pub const WEBHOOK_SECRET: &str = "whsec_c2VjcmV0IGZvciB0ZXN0cyBvbmx5IQ==";
 
+/// Whose pages may read the answers.
+pub const FRONT_END: &str = "https://app.example.com";
+
 /// The public listener over a store of its own.
 pub struct Site {
     pub database: TestStore,
@@ -78,6 +81,7 @@ impl Site {
         let secret = WEBHOOK_SECRET.to_owned().into();
         let api = Api {
             verifier: Arc::new(Verifier::new(keys, None, Vec::new())),
+            origins: vec![FRONT_END.to_owned()],
             admin_roles: Arc::from([Role::new("admin")]),
             receiver: Arc::new(Receiver::new(store.clone(), &[secret], None).unwrap()),
             store,
