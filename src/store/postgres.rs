@@ -164,9 +164,19 @@ pub(super) fn bookkeeping(options: &PgConnectOptions) -> Pool {
     Pool::Postgres(pool(1, options))
 }
 
+/// What the writer asks for it asks for by key, a handful of rows at a time. The server does not know that of tables
+/// that it has not counted yet, as in a first backfill or after a move: it would go through all of them, again and
+/// again, with the plan that it made while they were empty.
+const BY_KEY: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
 /// The connection of this instance's writer.
 pub(super) fn writer(options: &PgConnectOptions) -> Pool {
-    Pool::Postgres(pool(1, options))
+    Pool::Postgres(pool(1, &options.clone().options(BY_KEY)))
 }
 
 /// The connections of this instance's listener.
