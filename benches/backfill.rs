@@ -14,6 +14,8 @@
 
 #[path = "backfill/clerk.rs"]
 mod clerk;
+#[path = "town/template.rs"]
+mod template;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

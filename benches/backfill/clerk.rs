@@ -14,6 +14,8 @@ use roster::sim::keys::SigningKey;
 use roster::sim::shapes::Object;
 use roster::sim::{Instance, NewUser};
 
+use crate::template::Template;
+
 pub(crate) const USERS: usize = 200_000;
 pub(crate) const ORGANIZATIONS: usize = 20_000;
 pub(crate) const MEMBERSHIPS: usize = 300_000;
@@ -41,43 +43,10 @@ enum Gap {
     Name,
 }
 
-/// An object's text with gaps.
-struct Template(Vec<(String, Option<Gap>)>);
-
-impl Template {
-    fn new(text: &str, gaps: &[(&str, Gap)]) -> Self {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((at, what, gap)) = gaps
-            .iter()
-            .filter_map(|(what, gap)| Some((rest.find(what)?, *what, *gap)))
-            .min_by_key(|found| found.0)
-        {
-            pieces.push((rest[..at].to_owned(), Some(gap)));
-            rest = &rest[at + what.len()..];
-        }
-        pieces.push((rest.to_owned(), None));
-        Self(pieces)
-    }
-
-    fn write(&self, out: &mut String, user: usize, organization: usize, membership: usize) {
-        for (text, gap) in &self.0 {
-            out.push_str(text);
-            match gap {
-                Some(Gap::User) => write!(out, "user_{user:027}").unwrap(),
-                Some(Gap::Organization) => write!(out, "org_{organization:027}").unwrap(),
-                Some(Gap::Membership) => write!(out, "orgmem_{membership:027}").unwrap(),
-                Some(Gap::Name) => write!(out, "somebody{user}").unwrap(),
-                None => {}
-            }
-        }
-    }
-}
-
 struct Clerk {
-    user: Template,
-    organization: Template,
-    membership: Template,
+    user: Template<Gap>,
+    organization: Template<Gap>,
+    membership: Template<Gap>,
 }
 
 impl Clerk {
@@ -103,21 +72,31 @@ impl Clerk {
     }
 
     fn users(&self, numbers: impl Iterator<Item = usize>) -> String {
-        list(numbers, |out, number| self.user.write(out, number, 0, 0))
+        list(numbers, |out, number| self.user.write(out, about(number, 0, 0)))
     }
 
     fn memberships(&self, numbers: impl Iterator<Item = usize>, total: usize) -> String {
         let data = list(numbers, |out, number| {
             let (user, organization) = place(number);
-            self.membership.write(out, user, organization, number);
+            self.membership.write(out, about(user, organization, number));
         });
         format!(r#"{{"data":{data},"total_count":{total}}}"#)
     }
 
     fn organization(&self, number: usize) -> String {
         let mut out = String::new();
-        self.organization.write(&mut out, 0, number, 0);
+        self.organization.write(&mut out, about(0, number, 0));
         out
+    }
+}
+
+/// Fills the gaps.
+fn about(user: usize, organization: usize, membership: usize) -> impl Fn(&mut String, Gap) {
+    move |out, gap| match gap {
+        Gap::User => write!(out, "user_{user:027}").unwrap(),
+        Gap::Organization => write!(out, "org_{organization:027}").unwrap(),
+        Gap::Membership => write!(out, "orgmem_{membership:027}").unwrap(),
+        Gap::Name => write!(out, "somebody{user}").unwrap(),
     }
 }
 
@@ -180,7 +159,7 @@ async fn users(State(clerk): Here, RawQuery(query): RawQuery) -> impl IntoRespon
 
 async fn organizations(State(clerk): Here, RawQuery(query): RawQuery) -> impl IntoResponse {
     let data = list(Part::read(query).of(ORGANIZATIONS), |out, number| {
-        clerk.organization.write(out, 0, number, 0);
+        clerk.organization.write(out, about(0, number, 0));
     });
     json(format!(r#"{{"data":{data},"total_count":{ORGANIZATIONS}}}"#))
 }

@@ -15,6 +15,7 @@ use roster::sim::shapes::Object;
 use roster::sim::{Instance, NewUser};
 use serde_json::Value;
 
+use super::template::Template;
 use super::{FIFTY, Town, created_at_ms, id};
 
 /// Newcomers are numbered from here.
@@ -44,9 +45,9 @@ pub(crate) struct Events {
     town: Town,
     busy: Vec<usize>,
     first_ms: i64,
-    updated: Template,
-    created: Template,
-    joined: Template,
+    updated: Template<Gap>,
+    created: Template<Gap>,
+    joined: Template<Gap>,
     key: hmac::Key,
 }
 
@@ -58,14 +59,21 @@ impl Events {
         let user = clerk.create_user(new);
         let organization = clerk.create_organization("An organization", None);
         let joined = clerk.join(user.id(), organization.id(), "org:member", &Object::new()).unwrap();
-        let ids = [user.id(), organization.id(), joined.id()];
+        let gaps = [
+            (user.id(), Gap::User),
+            (organization.id(), Gap::Organization),
+            (joined.id(), Gap::Membership),
+            ("somebody", Gap::Name),
+            ("\"(created)\"", Gap::Created),
+            ("\"(now)\"", Gap::Now),
+        ];
         let template = |event_type: &str, envelope: &Value| {
             let mut envelope = envelope.clone();
             envelope["type"] = event_type.into();
             envelope["timestamp"] = Gap::Now.text().into();
             envelope["data"]["created_at"] = Gap::Created.text().into();
             envelope["data"]["updated_at"] = Gap::Now.text().into();
-            Template::new(&envelope.to_string(), ids)
+            Template::new(&envelope.to_string(), &gaps)
         };
         Self {
             town,
@@ -95,7 +103,14 @@ impl Events {
             _ => (&self.joined, newcomer, now_ms),
         };
         let mut body = String::with_capacity(4_096);
-        template.write(&mut body, user, organization, created_ms, now_ms);
+        template.write(&mut body, |body, gap| match gap {
+            Gap::User => body.push_str(&id("user", user)),
+            Gap::Organization => body.push_str(&id("org", organization)),
+            Gap::Membership => body.push_str(&id("orgmem", user)),
+            Gap::Name => write!(body, "somebody{user}").unwrap(),
+            Gap::Created => write!(body, "{created_ms}").unwrap(),
+            Gap::Now => write!(body, "{now_ms}").unwrap(),
+        });
         // Two runs on one file must not be duplicates of each other.
         Webhook { message_id: format!("msg_{:013}{number:014}", self.first_ms), body }
     }
@@ -127,49 +142,6 @@ impl Gap {
         match self {
             Self::Created => "(created)",
             _ => "(now)",
-        }
-    }
-}
-
-/// An event's text with gaps.
-struct Template(Vec<(String, Option<Gap>)>);
-
-impl Template {
-    fn new(text: &str, [user, organization, membership]: [&str; 3]) -> Self {
-        let gaps = [
-            (user, Gap::User),
-            (organization, Gap::Organization),
-            (membership, Gap::Membership),
-            ("somebody", Gap::Name),
-            ("\"(created)\"", Gap::Created),
-            ("\"(now)\"", Gap::Now),
-        ];
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        let next = |rest: &str| {
-            let found = gaps.iter().filter_map(|(what, gap)| Some((rest.find(what)?, what.len(), *gap)));
-            found.min_by_key(|(at, ..)| *at)
-        };
-        while let Some((at, length, gap)) = next(rest) {
-            pieces.push((rest[..at].to_owned(), Some(gap)));
-            rest = &rest[at + length..];
-        }
-        pieces.push((rest.to_owned(), None));
-        Self(pieces)
-    }
-
-    fn write(&self, out: &mut String, user: usize, organization: usize, created_ms: i64, now_ms: i64) {
-        for (text, gap) in &self.0 {
-            out.push_str(text);
-            match gap {
-                Some(Gap::User) => out.push_str(&id("user", user)),
-                Some(Gap::Organization) => out.push_str(&id("org", organization)),
-                Some(Gap::Membership) => out.push_str(&id("orgmem", user)),
-                Some(Gap::Name) => write!(out, "somebody{user}").unwrap(),
-                Some(Gap::Created) => write!(out, "{created_ms}").unwrap(),
-                Some(Gap::Now) => write!(out, "{now_ms}").unwrap(),
-                None => {}
-            }
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod clerk;
 pub(crate) mod events;
+mod template;
 
 use roster::domain::model::Metadata;
 use roster::domain::{

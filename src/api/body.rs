@@ -59,17 +59,14 @@ pub(super) struct Extras {
 
 /// The array that admins may read, with invitations in it and more about each row.
 pub(super) fn entries(entries: &[Entry], extras: Extras) -> serde_json::Result<Vec<u8>> {
-    array(entries, |entry| AdminUser::of_entry(entry, extras))
+    let mut json = Vec::with_capacity(2 + entries.len() * OBJECT_BYTES);
+    let rows = entries.iter().map(|entry| AdminUser::of_entry(entry, extras));
+    serde_json::Serializer::new(&mut json).collect_seq(rows)?;
+    Ok(json)
 }
 
 /// Most objects fit in so much; a list that grows by doubling is copied over and over.
 const OBJECT_BYTES: usize = 512;
-
-fn array<'a, R, T: Serialize>(rows: &'a [R], view: impl Fn(&'a R) -> T) -> serde_json::Result<Vec<u8>> {
-    let mut json = Vec::with_capacity(2 + rows.len() * OBJECT_BYTES);
-    serde_json::Serializer::new(&mut json).collect_seq(rows.iter().map(view))?;
-    Ok(json)
-}
 
 /// A member.
 #[derive(Serialize, ToSchema)]

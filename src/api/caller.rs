@@ -37,6 +37,8 @@ pub(super) struct Caller {
     role: Option<Role>,
     issued_at_ms: i64,
     expires_at_ms: i64,
+    /// Up to when the copy was known to be true before it was asked for this caller.
+    as_of_ms: Option<i64>,
     /// The whole list that it asks for, when that is what it asks for.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -50,9 +52,20 @@ impl Caller {
         &self.organization_id
     }
 
+    /// Who asks.
+    pub(super) fn user_id(&self) -> &UserId {
+        &self.user_id
+    }
+
     /// The list that is ready for it.
     pub(super) fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.as_deref()
+    }
+
+    /// Up to when the copy was known to be true before it was asked for this caller: the list that is ready for it
+    /// is never older.
+    pub(super) fn as_of_ms(&self) -> Option<i64> {
+        self.as_of_ms
     }
 
     /// The question for a list.
@@ -110,23 +123,33 @@ impl Caller {
             Problem::new(Code::Forbidden, "Your access to this organization has ended; sign in again.")
                 .caused_by(&contradiction)
         };
-        let asks_for_all = parts.uri.path() == list.path() && parts.uri.query().is_none();
-        let whole = asks_for_all.then(|| whole(organization.id.clone(), list));
-        let look = async || {
-            // Only who asks for the whole list makes one be built.
-            let snapshot = match &whole {
-                Some(whole) => Some(shared.snapshots.get(&api.store, whole, list).await?),
-                None => shared.snapshots.current(&api.store, &organization.id, list),
-            };
-            let known = snapshot.as_ref().and_then(|snapshot| snapshot.standing(&claims.user_id));
-            let standing = match known {
+        let judge = async |snapshot: Option<&Snapshot>| {
+            let standing = match snapshot.and_then(|snapshot| snapshot.standing(&claims.user_id)) {
                 Some(known) => known.clone(),
                 None => api.store.standing(&organization.id, &claims.user_id).await?,
             };
             let role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
-            Ok::<_, Problem>((standing, role, snapshot.filter(|_| asks_for_all)))
+            Ok::<_, Problem>((standing, role))
         };
-        let (standing, mut role, mut snapshot) = look().await?;
+        let asks_for_all = parts.uri.path() == list.path() && parts.uri.query().is_none();
+        let whole = asks_for_all.then(|| whole(organization.id.clone(), list));
+        let look = async || {
+            let as_of_ms = api.store.as_of_ms();
+            let mut snapshot = shared.snapshots.current(&api.store, &organization.id, list);
+            // Only who asks for the whole list makes one be built, and only an admin that of the admins.
+            if let Some(whole) = &whole {
+                if list == List::Admin && snapshot.is_none() {
+                    let (standing, role) = judge(None).await?;
+                    if !api.must_fetch(&standing) && !api.is_admin(role.as_ref()) {
+                        return Err(no_admin());
+                    }
+                }
+                snapshot = Some(shared.snapshots.get(&api.store, whole, list).await?);
+            }
+            let (standing, role) = judge(snapshot.as_deref()).await?;
+            Ok::<_, Problem>((standing, role, snapshot.filter(|_| asks_for_all), as_of_ms))
+        };
+        let (standing, mut role, mut snapshot, mut as_of_ms) = look().await?;
         if let Some(read_through) = &api.read_through
             && api.must_fetch(&standing)
         {
@@ -136,7 +159,7 @@ impl Caller {
                 let problem = Problem::new(Code::Unavailable, detail).retry_after(FETCH_RETRY_AFTER_S);
                 return Err(problem.logged_at(Level::INFO));
             }
-            (_, role, snapshot) = look().await?;
+            (_, role, snapshot, as_of_ms) = look().await?;
         }
         Ok(Self {
             organization_id: organization.id,
@@ -144,9 +167,14 @@ impl Caller {
             role,
             issued_at_ms: claims.issued_at_ms,
             expires_at_ms: claims.expires_at_ms,
+            as_of_ms,
             snapshot,
         })
     }
+}
+
+fn no_admin() -> Problem {
+    Problem::new(Code::Forbidden, "Only an admin of the organization may ask this.")
 }
 
 /// The question for a whole list, which is asked for everybody who may see it.
@@ -231,7 +259,7 @@ impl FromRequestParts<Arc<Shared>> for Admin {
         if shared.api.is_admin(caller.role.as_ref()) {
             return Ok(Self(caller));
         }
-        Err(Problem::new(Code::Forbidden, "Only an admin of the organization may ask this.").into_response())
+        Err(no_admin().into_response())
     }
 }
 

@@ -17,19 +17,17 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
 use super::openapi::parameters;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
+use super::streams::Place;
 use crate::clock;
 use crate::store::{Follower, MemberChange, News, StoreError, Told};
 
-/// How many may follow at the same time.
-pub(super) const STREAMS: usize = 10_000;
 /// How often a line is sent when nothing happens.
 const BEAT: Duration = Duration::from_secs(15);
 /// How often is asked for a caller of whose membership nothing is known: no change is told of such a one.
@@ -86,9 +84,7 @@ pub(super) async fn follow(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let permit = Arc::clone(&shared.streams).try_acquire_owned().map_err(|_| {
-        Problem::new(Code::Unavailable, "Too many follow the changes already; try again later.")
-    })?;
+    let taken = shared.streams.take(caller.user_id())?;
     let mut follower = caller.follow(&shared.api.store);
     let mut first = String::new();
     match last_event_id(&headers) {
@@ -100,12 +96,13 @@ pub(super) async fn follow(
     let stream = Stream {
         ends: now + until(caller.expires_at_ms()),
         beat: now + BEAT,
-        look: now + LOOK,
+        // What was done since the caller was looked at is not told any more.
+        look: now,
         first: Some(first).filter(|first| !first.is_empty()),
         caller,
         follower,
         shared,
-        _permit: permit,
+        _place: taken,
     };
     let texts = unfold(stream, async |mut stream| {
         let text = stream.next().await?;
@@ -151,7 +148,7 @@ struct Stream {
     ends: Instant,
     beat: Instant,
     look: Instant,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Why the stream wakes up.

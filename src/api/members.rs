@@ -14,7 +14,7 @@ use super::params::{List, Params};
 use super::problem::{Code, Problem};
 use super::{Shared, body, caching};
 use crate::clock;
-use crate::domain::{Activity, Shown, UserId};
+use crate::domain::UserId;
 
 /// The members of the caller's organization
 ///
@@ -63,8 +63,7 @@ struct Asked {
 
 async fn list(shared: &Shared, caller: &Caller, list: List, asked: &Asked) -> Result<Response, Problem> {
     let store = &shared.api.store;
-    // Asked before the list, so that the list is never older than it says.
-    let as_of_ms = store.as_of_ms();
+    let as_of_ms = caller.as_of_ms();
     if let Some(snapshot) = caller.snapshot() {
         let unready = |error| Problem::new(Code::InternalError, "").caused_by(&error);
         snapshot.list.prepare(&asked.headers).await.map_err(unready)?;
@@ -75,9 +74,8 @@ async fn list(shared: &Shared, caller: &Caller, list: List, asked: &Asked) -> Re
     let query = caller.list(list, &params);
     let (json, next) = if params.shown.is_some() || params.with_membership {
         // The admin's list with more in it than members, or more about them.
-        let shown = params.shown.unwrap_or(Shown::Only(Activity::Active));
-        let page = store.entries(&query, shown, clock::now_ms()).await?;
         let extras = Extras { activity: params.shown.is_some(), membership: params.with_membership };
+        let page = store.entries(&query, params.shown, clock::now_ms()).await?;
         (body::entries(&page.entries, extras)?, page.next)
     } else {
         let mut array = Array::new(list, caller.organization_id());

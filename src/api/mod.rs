@@ -25,6 +25,7 @@ pub mod problem;
 mod ready;
 mod request_id;
 mod snapshots;
+mod streams;
 mod warm;
 
 use std::convert::Infallible;
@@ -48,6 +49,7 @@ use self::params::List;
 use self::problem::{Code, Problem};
 use self::ready::AsOf;
 use self::snapshots::Snapshots;
+use self::streams::Streams;
 use self::warm::Warm;
 use crate::clerk::session_token::Verifier;
 use crate::config::Config;
@@ -92,8 +94,7 @@ struct Shared {
     api: Api,
     snapshots: Snapshots,
     as_of: AsOf,
-    /// How many more may follow the changes.
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
     ping: health::Ping,
     /// How many more large bodies may be on their way in.
     large_bodies: Arc<Semaphore>,
@@ -118,7 +119,7 @@ impl Public {
             api,
             snapshots: Snapshots::new(cache_mb),
             as_of: AsOf::default(),
-            streams: Arc::new(Semaphore::new(changes::STREAMS)),
+            streams: Arc::default(),
             ping: health::Ping::default(),
             large_bodies: Arc::new(Semaphore::new(delivery::LARGE_AT_ONCE)),
         });

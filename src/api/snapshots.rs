@@ -55,7 +55,8 @@ type Flight = Arc<OnceCell<Arc<Snapshot>>>;
 pub(super) struct Snapshots {
     kept: Cache<Key, Arc<Snapshot>>,
     /// Being built, by the generation that they will have: who has seen a newer one waits for a newer flight.
-    flights: Mutex<HashMap<(Key, u64), Flight>>,
+    /// With each, how many wait for it.
+    flights: Mutex<HashMap<(Key, u64), (usize, Flight)>>,
     hits: Counter,
     misses: Counter,
 }
@@ -127,7 +128,7 @@ impl Snapshots {
         self.kept.get(key).filter(|snapshot| snapshot.generation >= generation)
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<(Key, u64), Flight>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<(Key, u64), (usize, Flight)>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,7 +142,12 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn on(snapshots: &'a Snapshots, name: (Key, u64)) -> Self {
-        let cell = Arc::clone(snapshots.flights().entry(name.clone()).or_default());
+        let cell = {
+            let mut flights = snapshots.flights();
+            let (waiting, cell) = flights.entry(name.clone()).or_default();
+            *waiting += 1;
+            Arc::clone(cell)
+        };
         Self { snapshots, name, cell }
     }
 }
@@ -149,8 +155,9 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut flights = self.snapshots.flights();
-        // The board's and this one's: whoever joins does so under the same lock.
-        if Arc::strong_count(&self.cell) <= 2 {
+        let Some((waiting, _)) = flights.get_mut(&self.name) else { return };
+        *waiting -= 1;
+        if *waiting == 0 {
             flights.remove(&self.name);
         }
     }

@@ -4,8 +4,8 @@
 
 use super::fields::{FieldError, Fields};
 use crate::domain::{
-    Change, Invitation, InvitationId, InvitationStatus, Membership, MembershipId, Observed, Organization,
-    OrganizationId, Role, User, UserId,
+    Change, Content, Invitation, InvitationId, InvitationStatus, Membership, MembershipId, Observed,
+    Organization, OrganizationId, Role, User, UserId,
 };
 
 /// The three moments of an object's state, in Unix milliseconds. What is not said follows from what is, so
@@ -26,7 +26,7 @@ impl Moments {
         Ok(Self { created_at_ms: created.unwrap_or(updated_at_ms), updated_at_ms, observed_at_ms })
     }
 
-    fn of<T: serde::Serialize>(&self, content: T) -> Observed<T> {
+    fn of<T: Content>(&self, content: T) -> Observed<T> {
         Observed::new(content, self.updated_at_ms, self.observed_at_ms)
     }
 }

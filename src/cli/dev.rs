@@ -34,6 +34,8 @@ use folder::Folder;
 
 /// The origin that the printed tokens name, as a front end on its usual port would.
 const ORIGIN: &str = "http://localhost:3000";
+/// How far the simulated Clerk's clock may be behind.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How to run the demo.
 #[derive(Debug, clap::Args)]
@@ -75,6 +77,7 @@ impl Dev {
             clerk.ingest(&serde_json::from_str(&message.body).unwrap_or(Value::Null));
         }
         let clerk = Shared::new(clerk);
+        tokio::spawn(keep_time(clerk.clone()));
         let server = Server::start(clerk.clone()).await?;
         let config = Config {
             database: Database::Sqlite(folder.database()),
@@ -193,6 +196,15 @@ async fn fill(address: SocketAddr, secret: &SecretString, messages: &[Message]) 
         }
     })
     .await
+}
+
+/// Time passes at that Clerk too: what it answers is dated.
+async fn keep_time(clerk: Shared) {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        clerk.lock().catch_up(clock::now_ms());
+    }
 }
 
 /// Sessions of this run are not those of the last.

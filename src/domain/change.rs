@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::id::{InvitationId, MembershipId, OrganizationId, UserId};
-use super::model::{Invitation, Membership, Organization, User};
+use super::model::{Invitation, InvitationStatus, Membership, Organization, User};
 
 /// The place of an upsert in the total order of its object's upserts: Clerk's own `updated_at`, then when
 /// the state was observed, then a digest of the content as the last tie-break. When it arrived does not
@@ -14,7 +14,8 @@ pub struct Version {
     pub updated_at_ms: i64,
     /// The envelope's `timestamp`, or Clerk's own clock when the state was asked for.
     pub observed_at_ms: i64,
-    /// The first eight bytes of the SHA-256 of the content.
+    /// The first eight bytes of the SHA-256 of the content, below zero for one that may still go on: of two states of
+    /// the same moment that which has ended is the later one.
     pub content_digest: i64,
 }
 
@@ -27,10 +28,28 @@ pub struct Observed<T> {
     pub version: Version,
 }
 
-impl<T: Serialize> Observed<T> {
+/// What changes have as their content.
+pub trait Content: Serialize {
+    /// Whether nothing comes after this state but a deletion.
+    fn has_ended(&self) -> bool {
+        false
+    }
+}
+
+impl Content for User {}
+impl Content for Organization {}
+impl Content for Membership {}
+impl Content for Invitation {
+    fn has_ended(&self) -> bool {
+        self.status != InvitationStatus::Pending
+    }
+}
+
+impl<T: Content> Observed<T> {
     /// A state as Clerk had it at `observed_at_ms`.
     pub fn new(content: T, updated_at_ms: i64, observed_at_ms: i64) -> Self {
-        let content_digest = digest(&content);
+        let digest = digest(&content);
+        let content_digest = if content.has_ended() { digest & i64::MAX } else { digest | i64::MIN };
         Self { content, version: Version { updated_at_ms, observed_at_ms, content_digest } }
     }
 }
@@ -99,4 +118,34 @@ pub enum Change {
         /// When, as far as is known.
         at_ms: i64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::Metadata;
+
+    #[test]
+    fn an_invitation_that_has_ended_is_the_later_of_two_states_of_one_moment() {
+        let version = |number: i64, status| {
+            let invitation = Invitation {
+                id: InvitationId::parse(format!("orginv_{number}")).unwrap(),
+                organization_id: None,
+                user_id: None,
+                email: None,
+                role: None,
+                status,
+                public_metadata: Metadata::default(),
+                created_at_ms: 0,
+                expires_at_ms: None,
+            };
+            Observed::new(invitation, 5, 7).version
+        };
+        for number in 0..50 {
+            let open = version(number, InvitationStatus::Pending);
+            for status in [InvitationStatus::Accepted, InvitationStatus::Revoked, InvitationStatus::Expired] {
+                assert!(version(number, status) > open);
+            }
+        }
+    }
 }

@@ -16,7 +16,7 @@ pub mod outcome;
 pub mod time;
 
 pub use access::{Contradiction, Standing, StoredMembership};
-pub use change::{Change, Observed, Version};
+pub use change::{Change, Content, Observed, Version};
 pub use difference::{Difference, Known};
 pub use entity::Entity;
 pub use entry::{Activity, Entry, EntryPage, Shown};

@@ -1,6 +1,7 @@
 //! What the console may do, for those who have `ROSTER_OPS_TOKEN`. All of it is logged.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -21,8 +22,10 @@ use crate::reconcile::Kind;
 use crate::store::{EventFilter, EventPlace, StoreError, StoredEvent};
 use crate::webhook::retry;
 
-/// How many dead letters one request tries again; the rest is for the next one.
-const AT_ONCE: usize = 100;
+/// How many dead letters are read at once.
+const PAGE: usize = 100;
+/// How long one request tries dead letters again.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why an action was not done.
 pub(super) enum Refused {
@@ -106,7 +109,7 @@ pub(super) async fn retry_one(
     Ok(Json(serving.retry(&event).await?).into_response())
 }
 
-/// `POST /console/dead-letters/retry`
+/// `POST /console/dead-letters/retry`: all, the newest first.
 pub(super) async fn retry_all(
     State(serving): State<Arc<Serving>>,
     headers: HeaderMap,
@@ -114,8 +117,15 @@ pub(super) async fn retry_all(
     serving.authorize(&headers)?;
     let dead = EventFilter { outcome: Some("dead".to_owned()), ..EventFilter::default() };
     let mut retried = Vec::new();
-    for event in serving.console.store.events(&dead, &EventPlace::end(), AT_ONCE).await? {
-        retried.push(serving.retry(&event).await?);
+    let (mut before, until) = (EventPlace::end(), Instant::now() + PATIENCE);
+    loop {
+        let page = serving.console.store.events(&dead, &before, PAGE).await?;
+        // Those that stay dead stay where they are.
+        let Some(last) = page.last().filter(|_| Instant::now() < until) else { break };
+        before = last.place();
+        for event in &page {
+            retried.push(serving.retry(event).await?);
+        }
     }
     Ok(Json(json!({ "events": retried })).into_response())
 }

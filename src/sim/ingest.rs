@@ -20,7 +20,7 @@ impl Instance {
         };
         let at_ms = envelope.get("timestamp").and_then(Value::as_i64).unwrap_or_default();
         let at_ms = if at_ms < SECONDS_BELOW { at_ms * 1000 } else { at_ms };
-        self.now_ms = self.now_ms.max(at_ms);
+        self.catch_up(at_ms);
         self.revision += 1;
         let Some((entity, what)) = event_type.split_once('.') else { return };
         match (entity, what) {

@@ -71,6 +71,11 @@ impl Instance {
         self.now_ms += by_ms;
     }
 
+    /// Moves the time on to this moment; it never goes back.
+    pub fn catch_up(&mut self, now_ms: i64) {
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
     /// Everything that happened, in order.
     pub fn events(&self) -> &[Event] {
         &self.events

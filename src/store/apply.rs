@@ -7,22 +7,17 @@
 //! Invariant: the same changes, in any order and any number of times, leave the same rows
 //! (`tests/store/convergence.rs`).
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
-use super::parents::{self, Keys, Parent};
-use super::project::{self, Place};
-use super::states;
-use super::versions::{self, Bumped, Touched};
+use super::model::Model;
+use super::versions::{self, Bumped};
 use super::writer::BUDGET_KIB;
 use crate::domain::difference::difference;
-use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
-use crate::domain::{
-    Change, Difference, InvitationId, Known, MembershipId, Observed, OrganizationId, Outcome, UserId,
-};
+use crate::domain::merge::Effect;
+use crate::domain::{Change, Difference, OrganizationId, Outcome};
 
 /// What a caller wants written.
 pub(super) enum Work {
@@ -48,7 +43,8 @@ pub(super) enum Work {
 }
 
 impl Work {
-    fn delivery(&self) -> Option<&Delivery> {
+    /// For the journal, if it came as an event.
+    pub(super) fn delivery(&self) -> Option<&Delivery> {
         match self {
             Self::Delivery { delivery, .. } | Self::DeadLetter { delivery, .. } => Some(delivery),
             Self::Pass { .. } => None,
@@ -63,7 +59,8 @@ impl Work {
         u32::try_from(kib.min(BUDGET_KIB)).unwrap_or(u32::MAX)
     }
 
-    fn changes(&self) -> &[Change] {
+    /// What it says.
+    pub(super) fn changes(&self) -> &[Change] {
         match self {
             Self::Delivery { changes, .. } | Self::Pass { changes } => changes,
             Self::DeadLetter { .. } => &[],
@@ -140,359 +137,4 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
 
 fn outcome_of(effect: Effect) -> Outcome {
     if effect == Effect::None { Outcome::Stale } else { Outcome::Applied }
-}
-
-/// The part of the read model that a batch is about: its objects and their parents.
-#[derive(Default)]
-struct Model {
-    users: BTreeMap<UserId, UserState>,
-    organizations: BTreeMap<OrganizationId, OrganizationState>,
-    memberships: BTreeMap<MembershipId, MembershipState>,
-    invitations: BTreeMap<InvitationId, InvitationState>,
-    /// Of users that the batch does not change.
-    parents: BTreeMap<UserId, Parent>,
-    /// Of organizations that the batch does not change, those that are deleted.
-    deleted_organizations: BTreeSet<OrganizationId>,
-    grown: Grown,
-}
-
-/// What a batch made grow.
-#[derive(Default)]
-struct Grown {
-    users: BTreeMap<UserId, Growth>,
-    organizations: BTreeMap<OrganizationId, Growth>,
-    memberships: BTreeSet<MembershipId>,
-    invitations: BTreeSet<InvitationId>,
-    /// Where memberships are, and were, that decide anew who is listed.
-    places: BTreeSet<Place>,
-    /// Those of them at which somebody may have to be taken off the list.
-    ended: BTreeSet<Place>,
-}
-
-/// How a user or an organization grew.
-struct Growth {
-    /// As it was before the batch.
-    before: Parent,
-    /// The greatest effect.
-    effect: Effect,
-}
-impl Model {
-    async fn load(db: &mut Connection, work: &[&Work]) -> Result<Self, StoreError> {
-        let (mut users, mut organizations) = (BTreeSet::new(), BTreeSet::new());
-        let (mut memberships, mut invitations) = (BTreeSet::new(), BTreeSet::new());
-        let mut parents = Parents::default();
-        for change in work.iter().flat_map(|work| work.changes()) {
-            match change {
-                Change::User { user, .. } => {
-                    users.insert(user.content.id.clone());
-                }
-                Change::SignIn { user_id: id, .. } | Change::UserDeleted { id, .. } => {
-                    users.insert(id.clone());
-                }
-                Change::Organization(organization) => {
-                    organizations.insert(organization.content.id.clone());
-                }
-                Change::OrganizationDeleted { id, .. } => {
-                    organizations.insert(id.clone());
-                }
-                Change::Membership(membership) => {
-                    let membership = &membership.content;
-                    memberships.insert(membership.id.clone());
-                    parents.of_membership(&membership.organization_id, &membership.user_id);
-                }
-                Change::MembershipDeleted { id, organization_id, user_id, .. } => {
-                    memberships.insert(id.clone());
-                    parents.of_membership(organization_id, user_id);
-                }
-                Change::Invitation(invitation) => {
-                    let invitation = &invitation.content;
-                    invitations.insert(invitation.id.clone());
-                    parents.of_invitation(invitation.organization_id.as_ref(), invitation.user_id.as_ref());
-                }
-                Change::InvitationDeleted { id, .. } => {
-                    invitations.insert(id.clone());
-                }
-            }
-        }
-        for delivery in work.iter().filter_map(|work| work.delivery()) {
-            parents.of_invitation(None, delivery.user_id.as_ref());
-            memberships.extend(delivery.membership_id());
-            invitations.extend(delivery.invitation_id());
-        }
-        let memberships = states::load_memberships(db, &memberships).await?;
-        let invitations = states::load_invitations(db, &invitations).await?;
-        for membership in memberships.values() {
-            parents.of_membership(&membership.organization_id, &membership.user_id);
-        }
-        for invitation in invitations.values() {
-            parents.of_invitation(invitation.organization_id.as_ref(), invitation.user_id.as_ref());
-        }
-        let other_users = parents.users.difference(&users);
-        let other_organizations = parents.organizations.difference(&organizations);
-        Ok(Self {
-            parents: parents::users(db, other_users).await?,
-            deleted_organizations: parents::deleted_organizations(db, other_organizations).await?,
-            users: states::load_users(db, &users).await?,
-            organizations: states::load_organizations(db, &organizations).await?,
-            memberships,
-            invitations,
-            grown: Grown::default(),
-        })
-    }
-
-    /// What is known of the object that a pass was shown.
-    fn known(&self, shown: &Change) -> Option<Known> {
-        fn state<T>(known: Option<&Observed<T>>, last_sign_in_at_ms: Option<i64>) -> Option<Known> {
-            known.map(|known| Known::State { version: known.version, last_sign_in_at_ms })
-        }
-        let gone = |gone: bool| gone.then_some(Known::Gone);
-        match shown {
-            Change::User { user, .. } => {
-                let user = self.users.get(&user.content.id)?;
-                gone(user.deleted_at_ms.is_some())
-                    .or_else(|| state(user.known.as_ref(), user.last_sign_in_at_ms))
-            }
-            Change::Organization(organization) => {
-                let organization = self.organizations.get(&organization.content.id)?;
-                gone(organization.deleted_at_ms.is_some())
-                    .or_else(|| state(organization.known.as_ref(), None))
-            }
-            Change::Membership(membership) => {
-                let membership = self.memberships.get(&membership.content.id)?;
-                gone(membership.deleted_at_ms.is_some() || self.membership_fell(membership))
-                    .or_else(|| state(membership.known.as_ref(), None))
-            }
-            Change::Invitation(invitation) => {
-                let invitation = self.invitations.get(&invitation.content.id)?;
-                gone(invitation.deleted_at_ms.is_some() || self.invitation_fell(invitation))
-                    .or_else(|| state(invitation.known.as_ref(), None))
-            }
-            _ => None,
-        }
-    }
-
-    fn merge(&mut self, change: Change) -> Effect {
-        match change {
-            Change::User { user, last_sign_in_at_ms } => {
-                let id = user.content.id.clone();
-                self.merge_user(id, |state| state.upsert(user, last_sign_in_at_ms))
-            }
-            Change::SignIn { user_id, at_ms } => self.merge_user(user_id, |state| state.sign_in(Some(at_ms))),
-            Change::UserDeleted { id, at_ms } => self.merge_user(id, |state| state.delete(at_ms)),
-            Change::Organization(organization) => {
-                let id = organization.content.id.clone();
-                self.merge_organization(id, |state| state.upsert(organization))
-            }
-            Change::OrganizationDeleted { id, at_ms } => {
-                self.merge_organization(id, |state| state.delete(at_ms))
-            }
-            Change::Membership(membership) => {
-                let content = &membership.content;
-                let place = (content.organization_id.clone(), content.user_id.clone());
-                let id = content.id.clone();
-                self.merge_membership(&id, &place, |state| state.upsert(membership))
-            }
-            Change::MembershipDeleted { id, organization_id, user_id, created_at_ms, at_ms } => {
-                let place = (organization_id.clone(), user_id.clone());
-                self.merge_membership(&id, &place, |state| {
-                    state.delete(organization_id, user_id, created_at_ms, at_ms)
-                })
-            }
-            Change::Invitation(invitation) => {
-                let id = invitation.content.id.clone();
-                self.merge_invitation(&id, |state| state.upsert(invitation))
-            }
-            Change::InvitationDeleted { id, at_ms } => {
-                self.merge_invitation(&id, |state| state.delete(at_ms))
-            }
-        }
-    }
-
-    fn merge_user(&mut self, id: UserId, merge: impl FnOnce(&mut UserState) -> Effect) -> Effect {
-        let state = self.users.entry(id.clone()).or_default();
-        let before = Parent::from(&*state);
-        let effect = merge(state);
-        if effect != Effect::None {
-            let growth = self.grown.users.entry(id).or_insert(Growth { before, effect });
-            growth.effect = growth.effect.max(effect);
-        }
-        effect
-    }
-
-    fn merge_organization(
-        &mut self,
-        id: OrganizationId,
-        merge: impl FnOnce(&mut OrganizationState) -> Effect,
-    ) -> Effect {
-        let state = self.organizations.entry(id.clone()).or_default();
-        let before = Parent { deleted: state.deleted_at_ms.is_some(), keys: None };
-        let effect = merge(state);
-        if effect != Effect::None {
-            let growth = self.grown.organizations.entry(id).or_insert(Growth { before, effect });
-            growth.effect = growth.effect.max(effect);
-        }
-        effect
-    }
-
-    fn merge_membership(
-        &mut self,
-        id: &MembershipId,
-        place: &Place,
-        merge: impl FnOnce(&mut MembershipState) -> Effect,
-    ) -> Effect {
-        let state = self
-            .memberships
-            .entry(id.clone())
-            .or_insert_with(|| MembershipState::new(place.0.clone(), place.1.clone()));
-        let before = (state.organization_id.clone(), state.user_id.clone());
-        let made_before = state.created_at_ms;
-        let effect = merge(state);
-        if effect != Effect::None {
-            let after = (state.organization_id.clone(), state.user_id.clone());
-            let (moved, ended) = (before != after, state.deleted_at_ms.is_some());
-            // Seen again as it was, it changes nothing but its place in the order of states.
-            if effect == Effect::Visible || moved || state.created_at_ms != made_before {
-                let grown = &mut self.grown;
-                grown.ended.extend(ended.then(|| after.clone()));
-                grown.ended.extend(moved.then(|| before.clone()));
-                grown.places.extend([before, after]);
-            }
-            self.grown.memberships.insert(id.clone());
-        }
-        // What belongs to a deleted parent may grow, so that arrival does not matter, but nobody sees it.
-        if self.memberships.get(id).is_some_and(|state| self.membership_fell(state)) {
-            return Effect::None;
-        }
-        effect
-    }
-
-    fn merge_invitation(
-        &mut self,
-        id: &InvitationId,
-        merge: impl FnOnce(&mut InvitationState) -> Effect,
-    ) -> Effect {
-        let state = self.invitations.entry(id.clone()).or_default();
-        let effect = merge(state);
-        if effect != Effect::None {
-            self.grown.invitations.insert(id.clone());
-        }
-        if self.invitations.get(id).is_some_and(|state| self.invitation_fell(state)) {
-            return Effect::None;
-        }
-        effect
-    }
-
-    fn is_user_deleted(&self, id: &UserId) -> bool {
-        match self.users.get(id) {
-            Some(user) => user.deleted_at_ms.is_some(),
-            None => self.parents.get(id).is_some_and(|parent| parent.deleted),
-        }
-    }
-
-    fn is_organization_deleted(&self, id: &OrganizationId) -> bool {
-        match self.organizations.get(id) {
-            Some(organization) => organization.deleted_at_ms.is_some(),
-            None => self.deleted_organizations.contains(id),
-        }
-    }
-
-    fn membership_fell(&self, state: &MembershipState) -> bool {
-        self.is_user_deleted(&state.user_id) || self.is_organization_deleted(&state.organization_id)
-    }
-
-    fn invitation_fell(&self, state: &InvitationState) -> bool {
-        state.user_id.as_ref().is_some_and(|id| self.is_user_deleted(id))
-            || state.organization_id.as_ref().is_some_and(|id| self.is_organization_deleted(id))
-    }
-
-    /// Whether a delivery is about a deleted user, so that its payload must not be kept.
-    fn is_erased(&self, delivery: &Delivery) -> bool {
-        let invitation = delivery.invitation_id().and_then(|id| self.invitations.get(&id));
-        let accepted_by = invitation.and_then(|invitation| invitation.user_id.as_ref());
-        let membership = delivery.membership_id().and_then(|id| self.memberships.get(&id));
-        let member = membership.map(|membership| &membership.user_id);
-        delivery.user_id.iter().chain(accepted_by).chain(member).any(|id| self.is_user_deleted(id))
-    }
-
-    /// Deleted users of whom this batch may have left something in the journal: those that it deleted, and
-    /// those that it linked to an invitation or a membership.
-    fn erased_users(&self) -> BTreeSet<&UserId> {
-        let accepted =
-            self.grown.invitations.iter().filter_map(|id| self.invitations.get(id)?.user_id.as_ref());
-        let joined = self.grown.memberships.iter().filter_map(|id| Some(&self.memberships.get(id)?.user_id));
-        let users = self.grown.users.keys().chain(accepted).chain(joined);
-        users.filter(|id| self.is_user_deleted(id)).collect()
-    }
-
-    /// Saves what grew and what follows from it. Answers with what it touched.
-    async fn save(&self, db: &mut Connection) -> Result<Touched, StoreError> {
-        let Self { users, organizations, memberships, invitations, grown, .. } = self;
-        states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
-        let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
-        states::save_organizations(db, grown_organizations).await?;
-        let grown_memberships = memberships.iter().filter(|(id, _)| grown.memberships.contains(id));
-        states::save_memberships(db, grown_memberships, |state| self.membership_fell(state)).await?;
-        let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
-        states::save_invitations(db, grown_invitations, |state| self.invitation_fell(state)).await?;
-
-        let deleted =
-            grown.users.iter().filter(|(id, growth)| !growth.before.deleted && self.is_user_deleted(id));
-        let deleted_users: Vec<_> = deleted.map(|(id, _)| id).collect();
-        let deleted = (grown.organizations.iter())
-            .filter(|(id, growth)| !growth.before.deleted && self.is_organization_deleted(id));
-        let deleted_organizations: Vec<_> = deleted.map(|(id, _)| id).collect();
-        project::fall_with_users(db, &deleted_users).await?;
-        project::fall_with_organizations(db, &deleted_organizations).await?;
-
-        let seen = |growth: &Growth| growth.effect == Effect::Visible;
-        let changed_users = grown.users.iter().filter(|(_, growth)| seen(growth)).map(|(id, _)| id);
-        let mut places = project::places_of(db, changed_users).await?;
-        places.extend(grown.places.iter().cloned());
-        let mut keys = BTreeMap::new();
-        for (_, user) in &places {
-            keys.entry(user).or_insert_with(|| self.keys_of(user));
-        }
-        let keys_of = |user: &UserId| keys.get(user).and_then(|keys| keys.as_deref());
-        let rekeyed = |user: &UserId| {
-            grown.users.get(user).is_some_and(|growth| growth.before.keys.as_ref() != keys_of(user))
-        };
-        let unlisted =
-            places.iter().filter(|place| grown.ended.contains(place) || keys_of(&place.1).is_none());
-        let unlisted = project::unlist(db, unlisted).await?;
-        let listed: Vec<_> = (places.iter())
-            .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
-            .filter_map(|place| Some((place, keys_of(&place.1)?)))
-            .collect();
-        project::list(db, &listed).await?;
-
-        let organizations = grown.organizations.iter().filter(|(_, growth)| seen(growth));
-        let organizations = organizations.map(|(id, _)| id.clone()).collect();
-        Ok(Touched { places, unlisted, organizations })
-    }
-
-    /// What decides where a user stands in the lists.
-    fn keys_of(&self, user: &UserId) -> Option<Cow<'_, Keys>> {
-        match self.users.get(user) {
-            Some(state) => Parent::from(state).keys.map(Cow::Owned),
-            None => self.parents.get(user)?.keys.as_ref().map(Cow::Borrowed),
-        }
-    }
-}
-
-/// Users and organizations that a batch has to know.
-#[derive(Default)]
-struct Parents {
-    users: BTreeSet<UserId>,
-    organizations: BTreeSet<OrganizationId>,
-}
-
-impl Parents {
-    fn of_membership(&mut self, organization: &OrganizationId, user: &UserId) {
-        self.of_invitation(Some(organization), Some(user));
-    }
-
-    fn of_invitation(&mut self, organization: Option<&OrganizationId>, user: Option<&UserId>) {
-        self.organizations.extend(organization.cloned());
-        self.users.extend(user.cloned());
-    }
 }

@@ -5,7 +5,9 @@
 //! time. So nothing queues up for a reader that is slow: it holds a place, and no changes.
 //!
 //! A version is told only when it is `known`: the writer has moved the generations of all that it, and every
-//! version before it, touched. Who hears of a change and asks for the list then never gets the one of before.
+//! version before it, touched. Who hears of a change and asks for the list then never gets the one of before. Where
+//! the one who is asked may be another instance, a version is held back until every instance has seen it, or knows
+//! that it sees nothing.
 
 mod follower;
 mod known;
@@ -16,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::known::Known;
@@ -52,9 +55,15 @@ struct Tail {
     /// Of this version, and of those before, rows may be missing.
     after: i64,
     rows: VecDeque<Row>,
+    /// Who follows it.
+    followers: usize,
 }
 
 impl Tail {
+    fn new(after: i64) -> Self {
+        Self { after, rows: VecDeque::new(), followers: 0 }
+    }
+
     fn push(&mut self, row: Row) {
         // When the log had to be read again.
         if self.rows.back().is_some_and(|last| (last.version, &last.user_id) >= (row.version, &row.user_id)) {
@@ -93,11 +102,17 @@ pub(super) struct Feed {
     followed: Mutex<Followed>,
     readers: Pool,
     turns: Semaphore,
+    /// How long a version is held back.
+    hold: Duration,
     closing: CancellationToken,
 }
 
-/// Starts the feed at what is there now. It ends when the store closes.
-pub(super) async fn start(readers: &Pool, closing: &CancellationToken) -> Result<Arc<Feed>, StoreError> {
+/// Starts the feed at what is there now; it holds back each version for so long. It ends when the store closes.
+pub(super) async fn start(
+    readers: &Pool,
+    hold: Duration,
+    closing: &CancellationToken,
+) -> Result<Arc<Feed>, StoreError> {
     let version = versions::newest(&mut readers.acquire().await?).await?;
     let feed = Arc::new(Feed {
         state: Mutex::new(Known::new(version)),
@@ -107,6 +122,7 @@ pub(super) async fn start(readers: &Pool, closing: &CancellationToken) -> Result
         followed: Mutex::new(Followed { organizations: HashMap::new(), reading: version }),
         readers: readers.clone(),
         turns: Semaphore::new(TURNS),
+        hold,
         closing: closing.clone(),
     });
     let (task, closing) = (Arc::clone(&feed), closing.clone());
@@ -135,11 +151,17 @@ impl Feed {
         self.learn(Known::failed);
     }
 
-    /// What others wrote up to this version is touched. After a look that could not tell what they did, the database
-    /// may be another one, a replica that took over and never had the last versions: then what was told is void.
-    pub(super) fn seen(&self, version: Option<i64>, anew: bool) {
+    /// The newest version that is known.
+    pub(super) fn known(&self) -> i64 {
+        *self.known.borrow()
+    }
+
+    /// What others wrote up to this version is touched. When a look could not tell what they did, `before` is what
+    /// was known when it began: a database that has less is another one, such as a replica that took over and never
+    /// had the last versions. Then what was told is void.
+    pub(super) fn seen(&self, version: Option<i64>, before: Option<i64>) {
         let Some(version) = version else { return };
-        if anew && version < *self.known.borrow() {
+        if before.is_some_and(|before| version < before) {
             self.start_over(version);
         } else {
             self.learn(|known| known.saw(version));
@@ -162,7 +184,10 @@ impl Feed {
         self.known.send_replace(version);
         self.numbers.fetch_add(1, Ordering::SeqCst);
         for tail in followed.organizations.values() {
-            tail.send_modify(|tail| *tail = Tail { after: version, rows: VecDeque::new() });
+            tail.send_modify(|tail| {
+                tail.after = version;
+                tail.rows.clear();
+            });
         }
     }
 
@@ -172,30 +197,54 @@ impl Feed {
             let mut followed = self.followed();
             let after = followed.reading;
             let tail = followed.organizations.entry(organization.as_str().to_owned());
-            tail.or_insert_with(|| watch::Sender::new(Tail { after, rows: VecDeque::new() })).subscribe()
+            let tail = tail.or_insert_with(|| watch::Sender::new(Tail::new(after)));
+            tail.send_if_modified(|tail| {
+                tail.followers += 1;
+                false
+            });
+            tail.subscribe()
         };
         Follower::new(Arc::clone(self), organization, user, tail)
     }
 
     async fn run(&self) {
         let mut known = self.known.subscribe();
+        let mut held = VecDeque::new();
         let mut works = true;
         loop {
-            let version = *known.borrow_and_update();
-            let done = self.lay_out(version).await;
-            let worked = std::mem::replace(&mut works, done.is_ok());
-            if let Err(error) = done {
-                if worked {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the feed waits for the database"
-                    );
+            let due = held.front().map(|(due, _)| *due);
+            tokio::select! {
+                changed = known.changed() => match changed {
+                    Ok(()) => held.push_back((Instant::now() + self.hold, *known.borrow_and_update())),
+                    Err(_) => return,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let now = Instant::now();
+                    let ready = held.partition_point(|(due, _)| *due <= now);
+                    let Some((_, version)) = held.range(..ready).next_back() else { continue };
+                    // Numbers may have begun again.
+                    let done = self.lay_out((*version).min(self.known())).await;
+                    let worked = std::mem::replace(&mut works, done.is_ok());
+                    match done {
+                        Ok(()) => drop(held.drain(..ready)),
+                        Err(error) => {
+                            if worked {
+                                tracing::warn!(
+                                    error = &error as &dyn std::error::Error,
+                                    "the feed waits for the database"
+                                );
+                            }
+                            tokio::time::sleep(AGAIN).await;
+                        }
+                    }
                 }
-                tokio::time::sleep(AGAIN).await;
-            } else if known.changed().await.is_err() {
-                return;
             }
         }
+    }
+
+    /// Whoever begins now is told of every version after this one.
+    fn now(&self) -> i64 {
+        if self.hold.is_zero() { self.known() } else { self.laid_out.load(Ordering::SeqCst) }
     }
 
     /// Lays all rows up to a version before those who follow.
@@ -283,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_the_newest_and_says_what_it_lacks() {
-        let mut tail = Tail { after: 0, rows: VecDeque::new() };
+        let mut tail = Tail::new(0);
         for _ in 0..2 {
             for number in 0..100 {
                 let row = Row { version: 1 + number / 2, user_id: format!("user_{number:03}"), change: None };
@@ -301,15 +350,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roster.db");
         sqlite::prepare(&path).await.unwrap();
-        let feed = start(&sqlite::readers(&path), &CancellationToken::new()).await.unwrap();
+        let feed = start(&sqlite::readers(&path), Duration::ZERO, &CancellationToken::new()).await.unwrap();
         let (organization, user) =
             (OrganizationId::parse("org_1").unwrap(), UserId::parse("user_1").unwrap());
-        feed.seen(Some(5), true);
+        feed.seen(Some(5), None);
         let mut follower = feed.follow(&organization, &user);
         assert_eq!(follower.version(), 5);
-        feed.seen(Some(4), false);
+        feed.seen(Some(4), None);
         assert_eq!(*feed.known.borrow(), 5);
-        feed.seen(Some(2), true);
+        feed.seen(Some(2), Some(feed.known()));
         follower.changed().await.unwrap();
         assert_eq!(follower.take().await.unwrap(), News::Forgotten);
         assert_eq!(follower.version(), 2);

@@ -29,31 +29,34 @@ static ACCEPTED: Statement<2> = Statement::new(
     ORDER BY i.created_at_ms, i.id",
 );
 
-/// Answers one question, asked in the order of addresses. Invitations belong to nobody yet, so that none is left
+/// Answers one question, asked in the order of addresses; with nothing `shown`, members alone. Invitations belong to nobody yet, so that none is left
 /// when certain users are asked for.
 pub(super) async fn list(
     readers: &Pool,
     query: &MemberQuery,
-    shown: Shown,
+    shown: Option<Shown>,
     now_ms: i64,
 ) -> Result<EntryPage, StoreError> {
+    let listed = shown.unwrap_or(Shown::Only(Activity::Active));
     let mut moment = readers.acquire().await?;
     moment.begin_reading().await?;
     let mut entries = Vec::new();
     let mut more = false;
-    if shown.shows(Activity::Active) {
+    if listed.shows(Activity::Active) {
         let push = |member| entries.push(Entry::Member(Box::new(member), None));
         more = members::walk(&mut moment, query, push).await?.is_some();
     }
-    if shown != Shown::Only(Activity::Active) && query.ids.is_none() {
-        entries.extend(not_accepted(&mut moment, query, shown, now_ms).await?);
+    if listed != Shown::Only(Activity::Active) && query.ids.is_none() {
+        entries.extend(not_accepted(&mut moment, query, listed, now_ms).await?);
         entries.sort_by_cached_key(|entry| place(&entry.cursor()));
     }
     if let Some(limit) = query.limit {
         more |= entries.len() > usize::from(limit);
         entries.truncate(limit.into());
     }
-    accepted(&mut moment, &query.organization_id, &mut entries).await?;
+    if shown.is_some() {
+        accepted(&mut moment, &query.organization_id, &mut entries).await?;
+    }
     moment.commit().await?;
     let next = entries.last().filter(|_| more).map(Entry::cursor);
     Ok(EntryPage { entries, next })

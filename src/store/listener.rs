@@ -17,8 +17,7 @@ use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
-use super::journal;
-use super::watch::{Own, Seen, Watch};
+use super::watch::{Look, Own, Seen, Watch};
 
 /// Sites that share a database by schemas share the bell too, which costs a few looks.
 const BELL: &str = "roster";
@@ -30,6 +29,9 @@ const EVERY: Duration = Duration::from_millis(250);
 const REST: Duration = Duration::from_millis(20);
 /// How long a look may take.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// After so long every instance has heard of a commit, or knows that it hears nothing: the longest rest, the longest
+/// look, and a little for a busy machine.
+pub(super) const ALL_HEAR: Duration = Duration::from_millis(800);
 /// How long to wait before the bell is hung up again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -120,14 +122,15 @@ impl Listener {
             Some(open) => open,
             none => none.insert(self.pool.acquire().await?),
         };
-        let seen = watch.look(connection).await?;
+        let known = self.feed.known();
+        let Look { seen, as_of_ms } = watch.look(connection).await?;
         match &seen {
             Seen::Nothing => {}
             Seen::Organizations(organizations) => self.generations.touch(organizations),
             Seen::Anything => self.generations.touch_all(),
         }
-        self.feed.seen(watch.seen(), seen == Seen::Anything);
-        self.generations.advance(journal::as_of_ms(connection).await?);
+        self.feed.seen(watch.seen(), (seen == Seen::Anything).then_some(known));
+        self.generations.advance(as_of_ms);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ mod known;
 mod listener;
 mod members;
 mod migrations;
+mod model;
 mod parents;
 mod passes;
 mod postgres;
@@ -34,6 +35,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::Connection as _;
@@ -108,7 +110,7 @@ impl Store {
         let erased = scrub::start(path.to_owned(), closing.clone());
         let readers = sqlite::readers(path);
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
-        let feed = feed::start(&readers, &closing).await?;
+        let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
@@ -121,7 +123,7 @@ impl Store {
         // Until others are heard.
         generations.doubt();
         let readers = postgres::readers(&options);
-        let feed = feed::start(&readers, &closing).await?;
+        let feed = feed::start(&readers, listener::ALL_HEAR, &closing).await?;
         let writer = Writer::new(
             postgres::writer(&options),
             Arc::default(),
@@ -213,11 +215,12 @@ impl Store {
         self.feed.follow(organization, user)
     }
 
-    /// Members and invitations of one organization, by e-mail address, filtered and paged, as they stand at `now_ms`.
+    /// Members and, where they are `shown`, invitations of one organization, by e-mail address, filtered and paged, as
+    /// they stand at `now_ms`.
     pub async fn entries(
         &self,
         query: &MemberQuery,
-        shown: Shown,
+        shown: Option<Shown>,
         now_ms: i64,
     ) -> Result<EntryPage, StoreError> {
         invitations::list(&self.readers, query, shown, now_ms).await
@@ -242,14 +245,15 @@ impl Store {
     /// versions decide.
     pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
         let mut forgotten = 0;
-        versions::forget(&self.bookkeeping).await?;
         loop {
             let some = journal::forget(&self.bookkeeping, before_ms, FORGOTTEN_AT_ONCE).await?;
             forgotten += some;
             if some == 0 {
-                return Ok(forgotten);
+                break;
             }
         }
+        versions::forget(&self.bookkeeping, FORGOTTEN_AT_ONCE).await?;
+        Ok(forgotten)
     }
 
     /// The moment up to which the copy is known to be Clerk's truth, in Unix milliseconds; `None` before the first

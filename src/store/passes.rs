@@ -76,11 +76,13 @@ pub(super) async fn save(db: &Pool, pass: &StoredPass) -> Result<(), StoreError>
         cell(pass.started_at_ms),
         cell(pass.progress.as_str()),
     ];
-    db.execute(SAVE, &cells).await?;
-    if pass.is_completed() {
-        db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
+    if !pass.is_completed() {
+        return db.execute(SAVE, &cells).await.map(drop);
     }
-    Ok(())
+    db.begin_writing().await?;
+    db.execute(SAVE, &cells).await?;
+    db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
+    db.commit().await
 }
 
 fn pass(row: &Row) -> Result<StoredPass, StoreError> {

@@ -40,10 +40,9 @@ const START: Duration = Duration::from_secs(30);
 
 /// What holds on every connection. The server ends what takes too long, and forgets an instance that vanished in
 /// the middle of a transaction, so that it keeps no lock.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "10s"),
-    ("idle_in_transaction_session_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "2"),
@@ -55,16 +54,19 @@ const SETTINGS: [(&str, &str); 7] = [
 pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions =
         url.expose_secret().parse().map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
+    // A move holds one moment of the source until all of it is copied and compared.
+    let idle = [("idle_in_transaction_session_timeout", if name == MOVE { "0" } else { "10s" })];
     Ok(options
         .application_name(name)
         .options(SETTINGS)
+        .options(idle)
         .statement_cache_capacity(PREPARED)
         .disable_statement_logging())
 }
 
 /// Waits for the server, checks it, and brings its schema up to date.
 pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let connect = || connect(options);
+    let connect = || connect_to_primary(options);
     let patience = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
@@ -89,6 +91,13 @@ pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     timeout(PATIENCE, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// A standby may be promoted in a moment, or an address that follows the primary lead to another server.
+async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = connect(options).await?;
+    let standby = || std::io::Error::other("the server is a standby, which takes no writes");
+    leads(&mut connection).await?.then_some(connection).ok_or_else(|| standby().into())
 }
 
 /// Whether it is worth waiting: nobody answers, or the server is starting up, or is full.

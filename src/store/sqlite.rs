@@ -61,11 +61,9 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     file.open(path).map(drop)
 }
 
-/// The writer's page cache in KiB: a pass touches pages all over the indexes.
-const WRITER_CACHE: &str = "-16384";
-/// A connection for the one writer.
+/// A connection of its own.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    options(path).pragma("cache_size", WRITER_CACHE).connect().await
+    options(path).connect().await
 }
 
 /// A connection that waits for others no longer than `patience`.
@@ -87,9 +85,12 @@ pub(super) fn bookkeeping(path: &Path) -> Pool {
     pool(1, options(path))
 }
 
+/// The writer's page cache in KiB: a pass touches pages all over the indexes.
+const WRITER_CACHE: &str = "-16384";
+
 /// The connection of the one writer.
 pub(super) fn writer(path: &Path) -> Pool {
-    pool(1, options(path))
+    pool(1, options(path).pragma("cache_size", WRITER_CACHE))
 }
 
 fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {

@@ -74,12 +74,19 @@ pub(super) async fn bump(db: &mut Connection, touched: Touched) -> Result<Bumped
 /// How many changes are kept for those who come back: a feed that is resumed, another process.
 const KEPT: i64 = 100_000;
 
-const FORGET: &str = "DELETE FROM changes WHERE version <= COALESCE(
-    (SELECT c.version FROM changes c ORDER BY c.version DESC LIMIT 1 OFFSET $1), -1)";
+/// The newest one that is to be forgotten.
+const TOO_MANY: &str = "SELECT c.version FROM changes c ORDER BY c.version DESC LIMIT 1 OFFSET $1";
+const FORGET: &str = "DELETE FROM changes WHERE version <= $1 AND version <= COALESCE(
+    (SELECT c.version FROM changes c ORDER BY c.version LIMIT 1 OFFSET $2), $1)";
 
-/// Forgets the oldest changes.
-pub(super) async fn forget(db: &Pool) -> Result<(), StoreError> {
-    db.acquire().await?.execute(FORGET, &[cell(KEPT)]).await.map(drop)
+/// Forgets the oldest changes, about `at_once` with each statement.
+pub(super) async fn forget(db: &Pool, at_once: i64) -> Result<(), StoreError> {
+    let Some(row) = db.acquire().await?.fetch_optional(TOO_MANY, &[cell(KEPT)]).await? else {
+        return Ok(());
+    };
+    let until: i64 = row.try_get(0)?;
+    while db.acquire().await?.execute(FORGET, &[cell(until), cell(at_once)]).await? > 0 {}
+    Ok(())
 }
 
 const NEWEST: &str = "SELECT COALESCE(MAX(value), 0) FROM sequences WHERE name = 'version'";

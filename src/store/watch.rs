@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::error::StoreError;
-use super::versions;
+use super::{journal, versions};
 use crate::domain::OrganizationId;
 
 /// How often to look. What others write is to be seen within a second, and whoever tries it by hand is quick.
@@ -54,6 +54,15 @@ struct Last {
     version: i64,
 }
 
+/// What a look tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Whom others have touched.
+    pub(super) seen: Seen,
+    /// Up to when the copy is Clerk's truth, once they are touched; `None` when nobody else has written.
+    pub(super) as_of_ms: Option<i64>,
+}
+
 /// Whom others have touched since the last look.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -76,12 +85,20 @@ impl Watch {
     }
 
     /// Looks at what others have committed. The first look cannot tell.
-    pub(super) async fn look(&mut self, db: &mut Connection) -> Result<Seen, StoreError> {
-        let mark = if db.is_postgres() {
-            versions::newest(db).await?
+    pub(super) async fn look(&mut self, db: &mut Connection) -> Result<Look, StoreError> {
+        // Asked before the log, which may only know more.
+        let (mut as_of_ms, mark) = if db.is_postgres() {
+            (journal::as_of_ms(db).await?, versions::newest(db).await?)
         } else {
-            db.fetch_one("PRAGMA data_version", &[]).await?.try_get(0)?
+            (None, db.fetch_one("PRAGMA data_version", &[]).await?.try_get(0)?)
         };
+        if !db.is_postgres() && self.last.is_none_or(|last| last.mark != mark) {
+            as_of_ms = journal::as_of_ms(db).await?;
+        }
+        Ok(Look { seen: self.see(db, mark).await?, as_of_ms })
+    }
+
+    async fn see(&mut self, db: &mut Connection, mark: i64) -> Result<Seen, StoreError> {
         let Some(last) = self.last else {
             let version = versions::newest(db).await?;
             self.last = Some(Last { mark, version });

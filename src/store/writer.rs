@@ -16,8 +16,7 @@ use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
-use super::journal;
-use super::watch::{self, Own, Seen, Watch};
+use super::watch::{self, Look, Own, Seen, Watch};
 
 /// How many deliveries may wait.
 const QUEUE: usize = 4_096;
@@ -129,8 +128,15 @@ impl Writer {
             }
             Err(_) => {
                 let mut answers = Vec::with_capacity(jobs.len());
+                let mut outage = None;
                 for job in jobs {
-                    let answer = self.write(&[&job.work]).await;
+                    let answer = match &outage {
+                        // Each would wait for the database anew.
+                        Some(error) => Err(StoreError::clone(error)),
+                        None => self.write(&[&job.work]).await,
+                    };
+                    outage =
+                        outage.or_else(|| answer.as_ref().err().filter(|error| error.is_outage()).cloned());
                     answers.push((job, answer.map(|outcomes| outcomes.into_iter().flatten().collect())));
                 }
                 answers
@@ -218,17 +224,15 @@ impl Writer {
     async fn look_at_others(&mut self) -> Result<(), StoreError> {
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        let seen = self.watch.look(connection).await?;
+        let known = self.feed.known();
+        let Look { seen, as_of_ms } = self.watch.look(connection).await?;
         match &seen {
             Seen::Nothing => {}
             Seen::Organizations(organizations) => self.generations.touch(organizations),
             Seen::Anything => self.generations.touch_all(),
         }
-        self.feed.seen(self.watch.seen(), seen == Seen::Anything);
-        if seen == Seen::Nothing {
-            return Ok(());
-        }
-        self.generations.advance(journal::as_of_ms(connection).await?);
+        self.feed.seen(self.watch.seen(), (seen == Seen::Anything).then_some(known));
+        self.generations.advance(as_of_ms);
         Ok(())
     }
 }

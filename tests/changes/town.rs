@@ -50,7 +50,16 @@ impl Town {
         }
         site.catch_up().await;
         site.now_at_clerk();
-        Self { site, ada, bo, cy, harbour, lighthouse }
+        let town = Self { site, ada, bo, cy, harbour, lighthouse };
+        town.told_at(&town.site.url()).await;
+        town
+    }
+
+    /// All of that is told at an instance: whoever follows it from now on hears of what comes later.
+    pub async fn told_at(&self, url: &str) {
+        let last = self.token(&self.cy, &self.lighthouse);
+        let mut reader = Reader::open(url, &last, Some("0")).await;
+        reader.until(&format!("upserted {}", self.cy)).await;
     }
 
     /// The token of a minute ago.

@@ -132,8 +132,9 @@ async fn answers(db: &TestStore) -> Vec<String> {
                         let page = store.members(&query).await.unwrap();
                         all.add("members", &page);
                         if order == Order::Email {
+                            let only = |activity| Some(Shown::Only(activity));
                             for shown in
-                                [Shown::All, Shown::Only(Activity::Active), Shown::Only(Activity::Pending)]
+                                [None, Some(Shown::All), only(Activity::Active), only(Activity::Pending)]
                             {
                                 all.add("entries", store.entries(&query, shown, 7).await.unwrap());
                             }

@@ -57,6 +57,9 @@ async fn no_active_organization_is_no_error() {
         with(v2(), "o", json!(null)),
         with(v2(), "o", json!({})),
         with(v2(), "o", json!({"id": null, "rol": null})),
+        // As Clerk's own libraries have it.
+        with(v2(), "o", json!({"id": ""})),
+        with(v1(), "org_id", json!("")),
         without(v1(), "org_id"),
         with(v1(), "org_id", json!(null)),
     ] {

@@ -493,6 +493,40 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description The caller asks too much; try again after `Retry-After` seconds. */
+        RateLimited: {
+            headers: {
+                /**
+                 * @description Errors are not kept.
+                 * @example no-store
+                 */
+                "Cache-Control"?: string;
+                /**
+                 * @description When to try again, in seconds.
+                 * @example 5
+                 */
+                "Retry-After"?: number;
+                /**
+                 * @description The name of the request, as the log has it.
+                 * @example 3f2b8c1e9a7d4c60b1a2f3e4d5c6b7a8
+                 */
+                "X-Request-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "RATE_LIMITED",
+                 *       "detail": "You follow the changes too often already; end some of the answers.",
+                 *       "requestId": "3f2b8c1e9a7d4c60b1a2f3e4d5c6b7a8",
+                 *       "status": 429,
+                 *       "title": "Too Many Requests",
+                 *       "type": "about:blank"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description No token or signature, or one that must not be accepted. */
         Unauthorized: {
             headers: {
@@ -784,6 +818,7 @@ export interface operations {
             400: components["responses"]["ValidationError"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["RateLimited"];
             500: components["responses"]["InternalError"];
             503: components["responses"]["Unavailable"];
         };

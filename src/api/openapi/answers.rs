@@ -12,7 +12,7 @@ use utoipa::openapi::{Components, Content, Header, OpenApi as Document, Ref, Ref
 use super::super::problem::{Code, Document as ProblemDocument, PROBLEM_JSON, Problem};
 
 /// Every problem that an operation can answer: its code, its name in the document, and when it comes.
-const PROBLEMS: [(Code, &str, &str, &str); 8] = [
+const PROBLEMS: [(Code, &str, &str, &str); 9] = [
     (
         Code::ValidationError,
         "ValidationError",
@@ -43,6 +43,12 @@ const PROBLEMS: [(Code, &str, &str, &str); 8] = [
         "UnprocessableEvent",
         "The signature is right, but the event cannot be used. It is kept, and tried again when it comes again.",
         "The signature is right, but the event cannot be used: `data.id` is missing.",
+    ),
+    (
+        Code::RateLimited,
+        "RateLimited",
+        "The caller asks too much; try again after `Retry-After` seconds.",
+        "You follow the changes too often already; end some of the answers.",
     ),
     (Code::InternalError, "InternalError", "Something went wrong here.", ""),
     (
@@ -101,7 +107,8 @@ impl Kind {
     /// The problems that it can answer, but for those that anything can.
     fn problems(self) -> &'static [Code] {
         match self {
-            Self::List | Self::Feed => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden],
+            Self::List => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden],
+            Self::Feed => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden, Code::RateLimited],
             Self::Member => &[Code::ValidationError, Code::Unauthorized, Code::Forbidden, Code::NotFound],
             Self::Webhook => {
                 &[Code::ValidationError, Code::Unauthorized, Code::PayloadTooLarge, Code::UnprocessableEvent]
@@ -210,7 +217,7 @@ fn problem(code: Code, when: &str, detail: &str) -> Response {
         Code::Unauthorized => {
             add("WWW-Authenticate", header("On routes that take a token.", json!("Bearer")));
         }
-        Code::Unavailable => {
+        Code::Unavailable | Code::RateLimited => {
             let mut seconds = header("When to try again, in seconds.", json!(5));
             seconds.schema = Some(ObjectBuilder::new().schema_type(Type::Integer).build().into());
             add("Retry-After", seconds);

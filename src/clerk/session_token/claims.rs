@@ -139,7 +139,8 @@ impl<'a> Unchecked<'a> {
         };
         let id = optional_string(id, "the organization's id is not a string")?;
         let role = optional_string(role, "the organization role is not a string")?;
-        let Some(id) = id else { return Ok(None) };
+        // Clerk's own libraries take an empty one for none.
+        let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(None) };
         match OrganizationId::parse(id) {
             Ok(id) => Ok(Some(ActiveOrganization { id, role: role.as_deref().map(Role::new) })),
             Err(_) => Err(TokenError::Refused("the organization's id is not an id")),

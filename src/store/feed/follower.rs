@@ -200,7 +200,7 @@ impl Follower {
 
     fn begin_now(&mut self) {
         self.numbers = self.feed.numbers.load(Ordering::SeqCst);
-        self.next = Place { version: *self.feed.known.borrow() + 1, user_id: String::new() };
+        self.next = Place { version: self.feed.now() + 1, user_id: String::new() };
     }
 }
 
@@ -208,8 +208,14 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut followed = self.feed.followed();
         let name = self.organization_id.as_str();
-        // This one's own: whoever begins to follow does so under the same lock.
-        if followed.organizations.get(name).is_some_and(|tail| tail.receiver_count() <= 1) {
+        let Some(tail) = followed.organizations.get(name) else { return };
+        let mut is_last = false;
+        tail.send_if_modified(|tail| {
+            tail.followers -= 1;
+            is_last = tail.followers == 0;
+            false
+        });
+        if is_last {
             followed.organizations.remove(name);
         }
     }
