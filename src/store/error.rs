@@ -94,10 +94,7 @@ impl StoreError {
 
 /// What to do about a file that SQLite cannot use, as the end of a sentence.
 fn mend(error: &sqlx::Error) -> &'static str {
-    let sqlx::Error::Database(error) = error else { return "" };
-    let Some(error) = error.try_downcast_ref::<SqliteError>() else { return "" };
-    // The lower byte of SQLite's result codes is the kind.
-    match error.code().and_then(|code| code.parse::<i32>().ok()).map_or(0, |code| code & 0xff) {
+    match result_code(error).unwrap_or_default() {
         5 | 6 => ": another program keeps it locked, and has to end its transaction",
         10 => ": its disk refuses to read or write, as the system's log may tell; move it to a sound one",
         11 | 26 => {
@@ -108,6 +105,13 @@ fn mend(error: &sqlx::Error) -> &'static str {
         8 | 14 => ": its folder must exist, and both must be readable and writable",
         _ => "",
     }
+}
+
+/// SQLite's kind of an error: the lower byte of its extended result code.
+pub(super) fn result_code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::Database(error) = error else { return None };
+    let code: i32 = error.try_downcast_ref::<SqliteError>()?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 /// PostgreSQL's classes of errors of values that cannot be stored: not a value of that type, and too large.

@@ -3,6 +3,7 @@
 //! The real program runs on a real file under a stream of signed events. A longer run, with its figures:
 //! `ROSTER_KILL_ROUNDS=1000 cargo test crash::kill -- --nocapture`.
 
+mod backup;
 mod demo;
 mod kill;
 mod power;

@@ -19,7 +19,7 @@ fn rounds() -> usize {
 }
 
 /// The messages whose effect the program has called durable so far.
-fn committed(program: &Program) -> BTreeSet<String> {
+pub fn committed(program: &Program) -> BTreeSet<String> {
     let lines = program.seen().iter().filter(|line| line.contains(r#""message":"delivery""#));
     let ids = lines.map(|line| {
         let line: Value = serde_json::from_str(line).unwrap();

@@ -110,7 +110,7 @@ impl Town {
         self.folder = folder;
     }
 
-    fn database(&self) -> PathBuf {
+    pub fn database(&self) -> PathBuf {
         self.folder().join("roster.db")
     }
 
