@@ -92,11 +92,12 @@ impl StoreError {
     }
 }
 
-/// What to do about a file that SQLite cannot use, as the end of a sentence.
-fn mend(error: &sqlx::Error) -> &'static str {
+/// What to do about a file that SQLite cannot use, as the end of a sentence; empty when nobody can tell.
+pub fn mend(error: &sqlx::Error) -> &'static str {
     match result_code(error).unwrap_or_default() {
         5 | 6 => ": another program keeps it locked, and has to end its transaction",
-        10 => ": its disk refuses to read or write, as the system's log may tell; move it to a sound one",
+        // SQLite says so too when there is no room for what it shares between connections.
+        10 => ": its disk is full, or does not read or write; make room, or look into the system's log",
         11 | 26 => {
             ": it is damaged, or no database at all; restore a backup, or move it away with its `-wal` and \
              let a new one be filled from Clerk"

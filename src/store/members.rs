@@ -255,8 +255,7 @@ pub(super) mod tests {
     pub(in crate::store) async fn plan(statement: &'static str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roster.db");
-        sqlite::prepare(&path).await.unwrap();
-        let mut db = sqlite::connect(&path).await.unwrap();
+        let mut db = sqlite::prepare(&path).await.unwrap();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&mut db).await.unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

@@ -1,7 +1,6 @@
 use std::process::Command;
 
-use super::power::committed;
-use super::town::Town;
+use super::town::{Town, committed};
 use crate::support::binary::Program;
 
 fn backup(town: &Town, file: &std::path::Path) -> Program {

@@ -6,6 +6,7 @@
 mod backup;
 mod demo;
 mod kill;
+#[cfg(target_os = "linux")]
 mod power;
 mod stop;
 mod town;
