@@ -15,6 +15,7 @@ mod changes;
 mod contract;
 mod crash;
 mod delivery;
+#[cfg(target_os = "linux")]
 mod faults;
 mod fixtures;
 mod hostile;

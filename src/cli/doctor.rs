@@ -16,7 +16,7 @@ use crate::clerk::jwks::KeySet;
 use crate::clock;
 use crate::config::{self, Config, Database, Flags, KeySource};
 use crate::domain::time::iso8601;
-use crate::store::{ServerLook, backup, look_at_server};
+use crate::store::{self, ServerLook, backup, look_at_server};
 
 /// Clocks that are further apart than this refuse good tokens.
 const SKEW_MS: i64 = 5_000;
@@ -112,12 +112,13 @@ async fn database(database: &Database) -> (Finding, Option<i64>) {
         return (finding, None);
     }
     match backup::look(path).await {
-        Err(error) => (
-            Mend(format!(
-                "{shown} cannot be read as Roster's ({error}): check DATABASE_URL, and who may read it"
-            )),
-            None,
-        ),
+        Err(error) => {
+            let mend = match store::mend(&error) {
+                "" => ": check DATABASE_URL, and who may read it",
+                known => known,
+            };
+            (Mend(format!("{shown} cannot be read as Roster's ({error}){mend}")), None)
+        }
         Ok(look) if look.is_newer => {
             (Mend(format!("{shown} is from a newer Roster: install that version, or restore a backup")), None)
         }

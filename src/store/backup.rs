@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::error::result_code;
 use super::migrations;
 
 /// Why there is no copy.
@@ -53,35 +54,37 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
         _ => BackupError::Write(to.to_owned(), error),
     };
     let mut connection = open(from).await?;
-    // An empty file keeps the name for us; the copy takes its place when it is whole and on the disk.
-    create(to).map_err(failed)?;
+    if to.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(to.to_owned()));
+    }
+    // The name is given to a copy that is whole and on the disk, so whatever has it can be restored.
     let mut partial = to.to_owned().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let copied = async {
-        create(&partial).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => BackupError::Exists(partial.clone()),
-            _ => failed(error),
-        })?;
-        let filled = fill(&mut connection, &partial).await;
-        let bytes = filled.and_then(|()| put(&partial, to).map_err(failed));
-        if bytes.is_err() {
-            remove(&partial);
-        }
-        bytes
-    };
-    let copied = copied.await;
-    if copied.is_err() {
-        remove(to);
+    create(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(partial.clone()),
+        _ => failed(error),
+    })?;
+    let filled = fill(&mut connection, &partial).await;
+    let bytes = filled.and_then(|()| put(&partial, to).map_err(failed));
+    if bytes.is_err() {
+        remove(&partial);
     }
-    copied
+    bytes
 }
 
 async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
     let name = partial
         .to_str()
         .ok_or_else(|| BackupError::Write(partial.to_owned(), io::Error::other("the name is not UTF-8")))?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(connection).await?;
+    sqlx::query("VACUUM INTO $1").bind(name).execute(connection).await.map_err(|error| {
+        // The database is only read; what cannot be opened, written or extended is the copy.
+        if matches!(result_code(&error), Some(8 | 10 | 13 | 14)) {
+            BackupError::Write(partial.to_owned(), io::Error::other(error))
+        } else {
+            error.into()
+        }
+    })?;
     let mut copy = open(partial).await?;
     let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut copy).await?;
     copy.close().await?;
@@ -92,7 +95,15 @@ fn put(partial: &Path, to: &Path) -> io::Result<u64> {
     let file = File::open(partial)?;
     file.sync_all()?;
     let bytes = file.metadata()?.len();
-    fs::rename(partial, to)?;
+    match fs::hard_link(partial, to) {
+        Ok(()) => remove(partial),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        // Not every file system has links. An empty file keeps the name for us then.
+        Err(_) => {
+            create(to)?;
+            fs::rename(partial, to)?;
+        }
+    }
     #[cfg(unix)]
     File::open(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
         .sync_all()?;

@@ -92,14 +92,12 @@ impl StoreError {
     }
 }
 
-/// What to do about a file that SQLite cannot use, as the end of a sentence.
-fn mend(error: &sqlx::Error) -> &'static str {
-    let sqlx::Error::Database(error) = error else { return "" };
-    let Some(error) = error.try_downcast_ref::<SqliteError>() else { return "" };
-    // The lower byte of SQLite's result codes is the kind.
-    match error.code().and_then(|code| code.parse::<i32>().ok()).map_or(0, |code| code & 0xff) {
+/// What to do about a file that SQLite cannot use, as the end of a sentence; empty when nobody can tell.
+pub fn mend(error: &sqlx::Error) -> &'static str {
+    match result_code(error).unwrap_or_default() {
         5 | 6 => ": another program keeps it locked, and has to end its transaction",
-        10 => ": its disk refuses to read or write, as the system's log may tell; move it to a sound one",
+        // SQLite says so too when there is no room for what it shares between connections.
+        10 => ": its disk is full, or does not read or write; make room, or look into the system's log",
         11 | 26 => {
             ": it is damaged, or no database at all; restore a backup, or move it away with its `-wal` and \
              let a new one be filled from Clerk"
@@ -108,6 +106,13 @@ fn mend(error: &sqlx::Error) -> &'static str {
         8 | 14 => ": its folder must exist, and both must be readable and writable",
         _ => "",
     }
+}
+
+/// SQLite's kind of an error: the lower byte of its extended result code.
+pub(super) fn result_code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::Database(error) = error else { return None };
+    let code: i32 = error.try_downcast_ref::<SqliteError>()?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 /// PostgreSQL's classes of errors of values that cannot be stored: not a value of that type, and too large.

@@ -52,7 +52,7 @@ use crate::domain::{
 pub use apply::Applied;
 use apply::Work;
 use connection::Pool;
-pub use error::StoreError;
+pub use error::{StoreError, mend};
 pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
 use feed::Feed;
 pub use feed::{Follower, MemberChange, News, Told};

@@ -16,8 +16,10 @@ use super::sqlite;
 
 /// How long one try may keep the writer waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long to wait after an erasure, for those that come with it, and between tries.
+/// How long to wait after an erasure, for those that come with it.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between tries. Something like Litestream reads all the time, and each try delays deliveries.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Starts the task; it is to be notified after every erasure. It ends when the store closes, and the log with
 /// it.
@@ -31,8 +33,10 @@ pub(super) fn start(path: PathBuf, closing: CancellationToken) -> Arc<Notify> {
 async fn run(path: PathBuf, erased: Arc<Notify>) {
     loop {
         erased.notified().await;
+        let mut pause = PAUSE;
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
             match truncate_log(&path).await {
                 Ok(true) => break,
                 Ok(false) => tracing::debug!("the log is being read; what was erased leaves it later"),

@@ -3,8 +3,10 @@
 //! The real program runs on a real file under a stream of signed events. A longer run, with its figures:
 //! `ROSTER_KILL_ROUNDS=1000 cargo test crash::kill -- --nocapture`.
 
+mod backup;
 mod demo;
 mod kill;
+#[cfg(target_os = "linux")]
 mod power;
 mod stop;
 mod town;

@@ -1,14 +1,10 @@
 //! A cut of power, at any moment: the files are copied as they are, and what was not flushed before is spoilt.
 
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::town::Town;
-use crate::support::binary::Program;
+use super::town::{Town, committed};
 use crate::support::database::copy_at_once;
 
 const ROUNDS: usize = 6;
@@ -16,16 +12,6 @@ const SEED: u64 = 20_261_122;
 
 fn rounds() -> usize {
     std::env::var("ROSTER_POWER_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
-}
-
-/// The messages whose effect the program has called durable so far.
-fn committed(program: &Program) -> BTreeSet<String> {
-    let lines = program.seen().iter().filter(|line| line.contains(r#""message":"delivery""#));
-    let ids = lines.map(|line| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        line["message_id"].as_str().unwrap().to_owned()
-    });
-    ids.collect()
 }
 
 /// What a disk may hold where nothing was flushed: nothing, zeros, noise, or what was written but for one bit.

@@ -110,7 +110,7 @@ impl Town {
         self.folder = folder;
     }
 
-    fn database(&self) -> PathBuf {
+    pub fn database(&self) -> PathBuf {
         self.folder().join("roster.db")
     }
 
@@ -280,4 +280,14 @@ impl Town {
 pub fn acknowledged(delivered: &[Delivered]) -> BTreeSet<String> {
     let taken = delivered.iter().filter(|one| one.answers.iter().any(Answer::is_success));
     taken.map(|one| one.message_id.clone()).collect()
+}
+
+/// The messages whose effect the program has called durable so far.
+pub fn committed(program: &Program) -> BTreeSet<String> {
+    let lines = program.seen().iter().filter(|line| line.contains(r#""message":"delivery""#));
+    let ids = lines.map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["message_id"].as_str().unwrap().to_owned()
+    });
+    ids.collect()
 }

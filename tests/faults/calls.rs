@@ -62,10 +62,10 @@ async fn each_call_fails(call: &str, error: &str, refusal: &str) {
 
 #[tokio::test]
 async fn whichever_write_fails_nothing_acknowledged_is_lost() {
-    each_call_fails("pwrite64", "EIO", "its disk refuses to read or write").await;
+    each_call_fails("pwrite64", "EIO", "its disk is full, or does not read or write").await;
 }
 
 #[tokio::test]
 async fn whichever_flush_fails_nothing_acknowledged_is_lost() {
-    each_call_fails("fsync", "EIO", "its disk refuses to read or write").await;
+    each_call_fails("fsync", "EIO", "its disk is full, or does not read or write").await;
 }

@@ -30,7 +30,10 @@ async fn what_is_no_sound_database_is_refused_and_kept() {
     {
         damage();
         let damaged = fs::read(&database).unwrap();
-        victim.is_refused(&[], "restore a backup, or move it away");
+        let mend = "restore a backup, or move it away";
+        victim.is_refused(&[], mend);
+        let doctor = victim.doctor();
+        assert!(doctor.contains("mend  database") && doctor.contains(mend), "{doctor}");
         assert!(fs::read(&database).unwrap() == damaged, "nothing is written into it");
         fs::write(&database, &sound).unwrap();
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use reqwest::Client;
 use roster::sim::shapes::Object;
@@ -99,6 +100,14 @@ impl Victim {
         let mut program = self.attempt(starter);
         program.wait_for(words);
         assert_eq!(program.wait().code(), Some(1), "{words}");
+    }
+
+    /// What `roster doctor` says.
+    pub fn doctor(&self) -> String {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_roster"));
+        let output = doctor.arg("doctor").env_clear().current_dir(self.folder()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Somebody new is in the organization; the answers to the two events.
