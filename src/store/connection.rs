@@ -3,6 +3,7 @@
 //! Everything else in this room is written once and takes a [`Connection`]. SQLite and PostgreSQL speak the
 //! same text, with `$1` for parameters; where they do not, a constant or a `match` says so where it happens.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -16,7 +17,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::error::StoreError;
-use super::rows::Cell;
+use super::rows::{Cell, Column};
 
 /// How long to wait for an answer of PostgreSQL. Longer than its own limit on a statement, so that it is reached
 /// only when the server, or the way to it, is gone without a word.
@@ -112,6 +113,14 @@ impl Connection {
         Ok(rows.0)
     }
 
+    /// The same, to be given whole columns, which only PostgreSQL takes.
+    pub(super) fn arrays(&mut self) -> Option<Arrays<'_>> {
+        match &mut self.kind {
+            Kind::Postgres(db) => Some(Arrays { db, unfinished: &mut self.unfinished }),
+            Kind::Sqlite(_) => None,
+        }
+    }
+
     /// The first row, if there is one.
     pub(super) async fn fetch_optional(
         &mut self,
@@ -160,6 +169,33 @@ impl Connection {
     }
 }
 
+/// A connection to PostgreSQL that is given columns.
+pub(super) struct Arrays<'a> {
+    db: &'a mut PoolConnection<Postgres>,
+    unfinished: &'a mut bool,
+}
+
+impl Arrays<'_> {
+    /// Runs a statement over columns of one length; answers the rows that it returns.
+    pub(super) async fn fetch(
+        self,
+        text: impl SqlSafeStr,
+        columns: &[Column<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let query = columns.iter().fold(sqlx::query(text), |query, column| match column {
+            Column::Text(texts) => {
+                query.bind(texts.iter().map(|text| text.map(storable)).collect::<Vec<_>>())
+            }
+            Column::Number(numbers) => query.bind(numbers.as_slice()),
+        });
+        let before = std::mem::replace(self.unfinished, true);
+        let rows =
+            timeout(PATIENCE, query.fetch_all(&mut **self.db)).await.map_err(|_| StoreError::Silent)??;
+        *self.unfinished = before;
+        Ok(Rows::from(rows).0)
+    }
+}
+
 fn query<DB: Database>(text: SqlStr, cells: &[Cell<'_>]) -> Query<'static, DB, DB::Arguments>
 where
     DB::Arguments: IntoArguments<DB>,
@@ -168,13 +204,17 @@ where
     for<'a> Option<i64>: Encode<'a, DB> + Type<DB>,
 {
     cells.iter().fold(sqlx::query(text), |query, cell| match *cell {
-        // PostgreSQL has no text with a zero byte in it.
         Cell::Text(Some(text)) if DB::NAME == Postgres::NAME && text.contains('\0') => {
-            query.bind(text.replace('\0', "\u{fffd}"))
+            query.bind(storable(text).into_owned())
         }
         Cell::Text(text) => query.bind(text),
         Cell::Number(number) => query.bind(number),
     })
+}
+
+/// PostgreSQL has no text with a zero byte in it.
+fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// How many rows a statement wrote.

@@ -1,7 +1,8 @@
 //! Statements over many rows at once: on SQLite every statement crosses to a thread and back, and everywhere
 //! a row of its own costs a round trip.
 //!
-//! Rows go in lots of a few sizes, so that a handful of prepared statements serves every batch.
+//! PostgreSQL takes all rows with one statement, as an array for each column. SQLite takes them in lots of a few sizes,
+//! so that a handful of prepared statements serves every batch.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,8 +11,8 @@ use sqlx::AssertSqlSafe;
 use super::connection::{Connection, Row};
 use super::error::StoreError;
 
-/// How many rows go into one statement. The widest row times the greatest lot stays far below the 32,766
-/// parameters that SQLite takes, and the 65,535 of PostgreSQL.
+/// How many rows go into one statement of SQLite. The widest row times the greatest lot stays far below the 32,766
+/// parameters that it takes.
 const LOTS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// How many statements a connection has to remember, for each text one of every lot.
@@ -22,6 +23,24 @@ pub(super) const PREPARED: usize = 512;
 pub(super) enum Cell<'a> {
     Text(Option<&'a str>),
     Number(Option<i64>),
+}
+
+impl<'a> Cell<'a> {
+    /// The type that PostgreSQL has for it.
+    fn postgres(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "TEXT",
+            Self::Number(_) => "INT8",
+        }
+    }
+
+    fn text(&self) -> Option<&'a str> {
+        if let Self::Text(text) = *self { text } else { None }
+    }
+
+    fn number(&self) -> Option<i64> {
+        if let Self::Number(number) = *self { number } else { None }
+    }
 }
 
 /// Makes the value of a row; flags are 0 and 1.
@@ -65,20 +84,16 @@ impl From<bool> for Cell<'_> {
     }
 }
 
-/// A statement over rows of so many columns. `{rows}` in its text stands for them: `(?,?),(?,?)`.
+/// A statement over rows of so many columns. `VALUES {rows}` in its text stands for them.
 pub(super) struct Statement<const COLUMNS: usize> {
     text: &'static str,
     sqlite: [OnceLock<Arc<str>>; LOTS.len()],
-    postgres: [OnceLock<Arc<str>>; LOTS.len()],
+    postgres: OnceLock<Arc<str>>,
 }
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
-        Self {
-            text,
-            sqlite: [const { OnceLock::new() }; LOTS.len()],
-            postgres: [const { OnceLock::new() }; LOTS.len()],
-        }
+        Self { text, sqlite: [const { OnceLock::new() }; LOTS.len()], postgres: OnceLock::new() }
     }
 
     /// Runs it over rows; nothing when there are none.
@@ -87,10 +102,7 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
         db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<(), StoreError> {
-        for (text, rows) in self.lots(db.is_postgres(), rows) {
-            db.execute(text, rows.as_flattened()).await?;
-        }
-        Ok(())
+        self.fetch(db, rows).await.map(drop)
     }
 
     /// Runs it over rows, and answers with what it returns.
@@ -99,31 +111,69 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
         db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<Vec<Row>, StoreError> {
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        if let Some(arrays) = db.arrays() {
+            return arrays.fetch(self.over_arrays(first), &columns(rows)).await;
+        }
         let mut answers = Vec::new();
-        for (text, rows) in self.lots(db.is_postgres(), rows) {
+        for (text, rows) in self.lots(rows) {
             answers.append(&mut db.fetch(text, rows.as_flattened()).await?);
         }
         Ok(answers)
     }
 
-    /// The text for each lot, and its rows.
+    /// The text for SQLite, for each lot, and its rows: `VALUES (?,?),(?,?)`.
     fn lots<'a, 'c>(
         &'static self,
-        is_postgres: bool,
         mut rows: &'a [[Cell<'c>; COLUMNS]],
-    ) -> impl Iterator<Item = (AssertSqlSafe<Arc<str>>, &'a [[Cell<'c>; COLUMNS]])> {
-        let (texts, mark): (_, fn(usize) -> String) =
-            if is_postgres { (&self.postgres, numbered) } else { (&self.sqlite, unnamed) };
+    ) -> impl Iterator<Item = (Text, &'a [[Cell<'c>; COLUMNS]])> {
         std::iter::from_fn(move || {
-            let (lot, text) = LOTS.iter().zip(texts).find(|(lot, _)| **lot <= rows.len())?;
+            let (lot, text) = LOTS.iter().zip(&self.sqlite).find(|(lot, _)| **lot <= rows.len())?;
             let (now, later) = rows.split_at(*lot);
             rows = later;
-            let text =
-                text.get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot, mark)).into());
+            let text = text
+                .get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot, unnamed)).into());
             // Nothing but marks for parameters was put into a text that is a constant.
             Some((AssertSqlSafe(Arc::clone(text)), now))
         })
     }
+
+    /// The text for PostgreSQL, for any number of rows like this one: an array for each column.
+    fn over_arrays(&'static self, row: &[Cell<'_>; COLUMNS]) -> Text {
+        let text = self.postgres.get_or_init(|| {
+            let (arrays, names): (Vec<_>, Vec<_>) = (row.iter().zip(1..))
+                .map(|(cell, number)| {
+                    (format!("${number}::{}[]", cell.postgres()), format!("column{number}"))
+                })
+                .unzip();
+            let rows = format!("SELECT * FROM UNNEST({}) AS u ({})", arrays.join(", "), names.join(", "));
+            self.text.replace("VALUES {rows}", &rows).into()
+        });
+        // Marks for parameters, their types and names of columns.
+        AssertSqlSafe(Arc::clone(text))
+    }
+}
+
+type Text = AssertSqlSafe<Arc<str>>;
+
+/// A column of rows.
+#[derive(Debug)]
+pub(super) enum Column<'a> {
+    Text(Vec<Option<&'a str>>),
+    Number(Vec<Option<i64>>),
+}
+
+/// A column holds what its first cell does: text or numbers.
+fn columns<'a, const COLUMNS: usize>(rows: &[[Cell<'a>; COLUMNS]]) -> Vec<Column<'a>> {
+    let mut columns = Vec::with_capacity(COLUMNS);
+    for at in 0..COLUMNS {
+        let cells = || rows.iter().filter_map(|row| row.get(at));
+        columns.push(match cells().next() {
+            Some(Cell::Number(_)) => Column::Number(cells().map(Cell::number).collect()),
+            _ => Column::Text(cells().map(Cell::text).collect()),
+        });
+    }
+    columns
 }
 
 /// Marks for the parameters of so many rows.
