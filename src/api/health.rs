@@ -20,23 +20,23 @@ use crate::store::Store;
 /// Whoever asks for readiness does not wait long.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 
-/// Anyone may ask for readiness, so the database is asked no more often than this on their behalf.
-const PING_KEPT: Duration = Duration::from_millis(100);
-
-/// The last answer of the database. Whoever comes while it is being asked waits for the same one.
+/// The last question to the database, and its answer. Anyone may ask for readiness, so one question is asked at a
+/// time, and those who came before it began share it.
 #[derive(Debug, Default)]
 pub(super) struct Ping(Mutex<Option<(Instant, bool)>>);
 
 impl Ping {
     async fn is_answered(&self, store: &Store) -> bool {
+        let came = Instant::now();
         let mut last = self.0.lock().await;
-        if let Some((asked, answered)) = *last
-            && asked.elapsed() < PING_KEPT
+        if let Some((began, answered)) = *last
+            && began > came
         {
             return answered;
         }
+        let began = Instant::now();
         let answered = matches!(timeout(PING_LIMIT, store.ping()).await, Ok(Ok(())));
-        *last = Some((Instant::now(), answered));
+        *last = Some((began, answered));
         answered
     }
 }
