@@ -20,8 +20,8 @@ use crate::store::Store;
 /// Whoever asks for readiness does not wait long.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 
-/// The last answer of the database, and when it was asked for. Anyone may ask for readiness, so the database is asked
-/// by one at a time, and all who came before it was asked share the answer.
+/// The last question to the database, and its answer. Anyone may ask for readiness, so one question is asked at a
+/// time, and those who came before it began share it.
 #[derive(Debug, Default)]
 pub(super) struct Ping(Mutex<Option<(Instant, bool)>>);
 
@@ -29,14 +29,14 @@ impl Ping {
     async fn is_answered(&self, store: &Store) -> bool {
         let came = Instant::now();
         let mut last = self.0.lock().await;
-        if let Some((asked, answered)) = *last
-            && asked >= came
+        if let Some((began, answered)) = *last
+            && began > came
         {
             return answered;
         }
-        let asked = Instant::now();
+        let began = Instant::now();
         let answered = matches!(timeout(PING_LIMIT, store.ping()).await, Ok(Ok(())));
-        *last = Some((asked, answered));
+        *last = Some((began, answered));
         answered
     }
 }

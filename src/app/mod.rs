@@ -3,6 +3,7 @@
 mod claim;
 mod retention;
 pub mod server;
+mod stuck;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 use tracing::{debug, warn};
 
+use super::stuck::Unstuck;
+
 /// How long a new connection may take to send the head of its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests. Load balancers reuse theirs for 60 s: closing earlier
@@ -106,7 +108,8 @@ async fn connection<S: Http>(http: Builder<TokioExecutor>, stream: TcpStream, se
             service.clone().oneshot(request)
         })
     };
-    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
+    let connection =
+        watcher.watch(http.serve_connection(TokioIo::new(Unstuck::new(stream)), service).into_owned());
     let silent = async {
         tokio::time::sleep(FIRST_REQUEST).await;
         if asked.load(Ordering::Relaxed) {

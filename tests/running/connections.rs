@@ -95,3 +95,26 @@ async fn a_connection_that_asks_nothing_is_closed() {
     assert!(silent.read_u8().await.is_err());
     assert!(start.elapsed() < Duration::from_secs(15));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_of_an_answer_is_given_up() {
+    const LENGTH: usize = 64 << 20;
+    let server = start(Router::new().route("/", get(|| async { "x".repeat(LENGTH) }))).await;
+    let mut stuck = TcpStream::connect(server.address).await.unwrap();
+    stuck.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    // By then as much is on its way as the systems keep.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let mut answer = Vec::new();
+    let _ = stuck.read_to_end(&mut answer).await;
+    assert!(!answer.is_empty() && answer.len() < LENGTH, "{}", answer.len());
+
+    // Slow is not stuck.
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // From here on time passes as it does: what the systems do in between takes some.
+    tokio::time::resume();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.len() > LENGTH, "{}", answer.len());
+}
