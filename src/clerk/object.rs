@@ -139,7 +139,7 @@ pub(super) fn invitation(
         created_at_ms: moments.created_at_ms,
         expires_at_ms: fields.time_ms("expires_at")?,
     };
-    Ok(Change::Invitation(moments.of(invitation)))
+    Ok(Change::Invitation(moments.of(invitation.as_kept())))
 }
 
 fn stated_status(fields: &Fields<'_>) -> Result<InvitationStatus, FieldError> {

@@ -183,6 +183,22 @@ pub struct Invitation {
 }
 
 impl Invitation {
+    /// What is kept of it. Of one that was accepted nothing that it says of the person: no answer shows that, and the
+    /// Backend API does not say whose it was, so that it could not be forgotten with its user.
+    #[must_use]
+    pub fn as_kept(self) -> Self {
+        match self.status {
+            InvitationStatus::Accepted => Self {
+                email: None,
+                role: None,
+                public_metadata: Metadata::default(),
+                expires_at_ms: None,
+                ..self
+            },
+            InvitationStatus::Pending | InvitationStatus::Revoked | InvitationStatus::Expired => self,
+        }
+    }
+
     /// Where it stands at this moment. Clerk sends no event when an invitation lapses.
     pub fn status_at(&self, now_ms: i64) -> InvitationStatus {
         match self.status {

@@ -126,6 +126,25 @@ async fn remains(site: &Site) -> Vec<String> {
     site.rows.everything().await.into_iter().filter(|row| row.contains(MARK)).collect()
 }
 
+/// Only the event of an acceptance says whose it was, and Clerk's lists of invitations never do.
+#[tokio::test]
+async fn an_accepted_invitation_of_nobody_known_keeps_nothing_personal() {
+    let site = Site::start().await;
+    let mut invited = payloads::invitation("orginv_1", "org_1");
+    invited["data"]["email_address"] = json!(format!("{MARK}@example.com"));
+    invited["data"]["public_metadata"] = json!({ "about": MARK });
+    let mut accepted = at(&invited, "/type", json!("organizationInvitation.accepted"));
+    accepted["data"]["updated_at"] = json!(invited["data"]["updated_at"].as_i64().unwrap() + 5);
+    let rows = async || {
+        let rows = remains(&site).await.into_iter();
+        rows.filter(|row| row.starts_with("invitations")).count()
+    };
+    site.deliver_as("msg_1", invited.to_string()).await;
+    assert_eq!(rows().await, 1);
+    site.deliver_as("msg_2", accepted.to_string()).await;
+    assert_eq!(rows().await, 0);
+}
+
 #[tokio::test]
 async fn what_is_erased_is_not_in_the_file_either() {
     let mut site = Site::start().await;
