@@ -124,10 +124,11 @@ impl Store {
         let options = postgres::options(url, name)?;
         postgres::prepare(&options).await?;
         let closing = CancellationToken::new();
-        let generations = Arc::new(Generations::new(None));
+        let readers = postgres::readers(&options);
+        let as_of_ms = journal::as_of_ms(&mut readers.acquire().await?).await?;
+        let generations = Arc::new(Generations::new(as_of_ms));
         // Until others are heard.
         generations.doubt();
-        let readers = postgres::readers(&options);
         let feed = feed::start(&readers, listener::ALL_HEAR, &closing).await?;
         let writer = Writer::new(
             postgres::writer(&options),
