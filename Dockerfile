@@ -8,6 +8,7 @@ RUN cargo install cargo-auditable --version 0.7.7 --locked
 WORKDIR /src
 
 # The dependencies first: they change less often than the code, and take most of the time.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests \
     && echo 'fn main() {}' > src/main.rs \
