@@ -126,25 +126,25 @@ impl Caller {
         let judge = async |snapshot: Option<&Snapshot>| {
             let standing = match snapshot.and_then(|snapshot| snapshot.standing(&claims.user_id)) {
                 Some(known) => known.clone(),
-                None => api.store.standing(&organization.id, &claims.user_id).await?,
+                None => shared.snapshots.standing(&api.store, &organization.id, &claims.user_id).await?,
             };
             let role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
             Ok::<_, Problem>((standing, role))
         };
         let asks_for_all = parts.uri.path() == list.path() && parts.uri.query().is_none();
-        let whole = asks_for_all.then(|| whole(organization.id.clone(), list));
         let look = async || {
             let as_of_ms = api.store.as_of_ms();
             let mut snapshot = shared.snapshots.current(&api.store, &organization.id, list);
             // Only who asks for the whole list makes one be built, and only an admin that of the admins.
-            if let Some(whole) = &whole {
+            if asks_for_all {
+                let whole = whole(organization.id.clone(), list);
                 if list == List::Admin && snapshot.is_none() {
                     let (standing, role) = judge(None).await?;
                     if !api.must_fetch(&standing) && !api.is_admin(role.as_ref()) {
                         return Err(no_admin());
                     }
                 }
-                snapshot = Some(shared.snapshots.get(&api.store, whole, list).await?);
+                snapshot = Some(shared.snapshots.get(&api.store, &whole, list).await?);
             }
             let (standing, role) = judge(snapshot.as_deref()).await?;
             Ok::<_, Problem>((standing, role, snapshot.filter(|_| asks_for_all), as_of_ms))

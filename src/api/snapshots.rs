@@ -1,4 +1,4 @@
-//! Lists that are kept ready, and who may not see them.
+//! Lists that are kept ready, and what is known of those who ask.
 //!
 //! A snapshot is one default list of one organization, and what the read model knows of everybody who has, or
 //! had, a membership there: whoever asks for the list is judged by it without asking the database. It is never
@@ -20,8 +20,11 @@ use super::body::Array;
 use super::params::List;
 use super::problem::Problem;
 use super::ready::Ready;
-use crate::domain::{MemberQuery, OrganizationId, Standing, StoredMembership, UserId};
-use crate::store::Store;
+use crate::domain::{Member, MemberQuery, OrganizationId, Standing, StoredMembership, UserId};
+use crate::store::{Store, StoreError};
+
+/// Of so many callers who ask for parts of a list it is kept what is known of them. One takes some 300 bytes.
+const CALLERS: u64 = 16_384;
 
 /// One list may take so much of the cache.
 const LARGEST_SHARE: u64 = 4;
@@ -57,6 +60,8 @@ pub(super) struct Snapshots {
     /// Being built, by the generation that they will have: who has seen a newer one waits for a newer flight.
     /// With each, how many wait for it.
     flights: Mutex<HashMap<(Key, u64), (usize, Flight)>>,
+    /// What is known of callers whose list is not kept, with the generation that it is of.
+    callers: Cache<(OrganizationId, UserId), (u64, Standing)>,
     hits: Counter,
     misses: Counter,
 }
@@ -72,9 +77,11 @@ impl Snapshots {
             if u64::from(kib) > heaviest { u32::MAX } else { kib }
         };
         let kept = Cache::builder().max_capacity(capacity_kib).weigher(weigh).time_to_idle(IDLE).build();
+        let callers = if mebibytes == 0 { 0 } else { CALLERS };
+        let callers = Cache::builder().max_capacity(callers).time_to_idle(IDLE).build();
         let asked =
             |outcome| counter!("roster_cache_requests_total", "cache" => "snapshots", "outcome" => outcome);
-        Self { kept, flights: Mutex::default(), hits: asked("hit"), misses: asked("miss") }
+        Self { kept, flights: Mutex::default(), callers, hits: asked("hit"), misses: asked("miss") }
     }
 
     /// The current snapshot, if it is kept.
@@ -121,6 +128,26 @@ impl Snapshots {
             })
             .await?;
         Ok(Arc::clone(built))
+    }
+
+    /// What is known of a caller in its organization; asks the database when nobody has asked since it changed.
+    pub(super) async fn standing(
+        &self,
+        store: &Store,
+        organization: &OrganizationId,
+        user: &UserId,
+    ) -> Result<Standing, StoreError> {
+        let generation = store.generation(organization);
+        let key = (organization.clone(), user.clone());
+        if let Some((_, kept)) = self.callers.get(&key).filter(|(of, _)| *of >= generation) {
+            return Ok(kept);
+        }
+        let standing = store.standing(organization, user).await?;
+        // Who has no membership here is not told of: what becomes of that user touches other organizations only.
+        if standing.membership.is_some() {
+            self.callers.insert(key, (generation, standing.clone()));
+        }
+        Ok(standing)
     }
 
     /// Generations only grow, and what is of a later one than was asked for is current too.
@@ -175,34 +202,28 @@ impl Snapshot {
         let generation = store.generation(&whole.organization_id);
         let mut array = Array::new(list, &whole.organization_id);
         let mut standings = Vec::new();
-        store
-            .each_member(whole, |member| {
-                array.push(&member);
-                let membership = StoredMembership::Active {
-                    role: member.role,
-                    updated_at_ms: member.membership_updated_at_ms,
-                };
-                let standing = Standing {
-                    user_banned: member.user.banned,
-                    membership: Some(membership),
-                    ..Standing::default()
-                };
-                standings.push((member.user.id, standing));
-            })
-            .await?;
+        let show = |member: Member| {
+            array.push(&member);
+            let membership = StoredMembership::Active {
+                role: member.role,
+                updated_at_ms: member.membership_updated_at_ms,
+            };
+            let standing = Standing {
+                user_banned: member.user.banned,
+                membership: Some(membership),
+                ..Standing::default()
+            };
+            standings.push((member.user.id, standing));
+        };
+        let unlisted = store.roll(whole, show).await?;
         let json = array.finish()?;
-        // Asked last: where the two differ, the later word is the one that judges.
-        let unlisted = store.unlisted(&whole.organization_id).await?;
         let organization = unlisted.organization;
         for (_, standing) in &mut standings {
             standing.organization_known = organization.organization_known;
             standing.organization_deleted = organization.organization_deleted;
         }
-        let listed = std::mem::replace(&mut standings, unlisted.users);
-        standings.extend(listed);
-        // Stable: of two that speak of the same person, the unlisted one stays first, and is kept.
-        standings.sort_by(|(one, _), (other, _)| one.cmp(other));
-        standings.dedup_by(|(later, _), (first, _)| later == first);
+        standings.extend(unlisted.users);
+        standings.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(Self { generation, standings: standings.into(), list: Ready::new(json) })
     }
 

@@ -1,13 +1,17 @@
 //! Lists the members of one organization, in order, by keyset.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use sqlx::AssertSqlSafe;
 
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
-use super::rows::cell;
+use super::rows::{Cell, cell};
+use super::standing::{self, UNLISTED_POSTGRES, UNLISTED_SQLITE, Unlisted};
 use crate::domain::model::Metadata;
 use crate::domain::{Cursor, Member, MemberQuery, MembershipId, Order, Role, User, UserId};
-use serde::Deserialize;
 
 /// How many rows one statement brings.
 const CHUNK: i64 = 500;
@@ -79,6 +83,22 @@ struct Texts {
 const SQLITE: Texts = list!(sqlite);
 const POSTGRES: Texts = list!(postgres);
 
+/// The first rows of a whole list, and whom it does not show.
+struct Rolls {
+    account: String,
+    email: String,
+}
+
+impl Rolls {
+    fn new(texts: &Texts, unlisted: &str) -> Self {
+        let both = |list| format!("SELECT ({list}), ({unlisted})");
+        Self { account: both(texts.account), email: both(texts.email) }
+    }
+}
+
+static SQLITE_ROLLS: LazyLock<Rolls> = LazyLock::new(|| Rolls::new(&SQLITE, UNLISTED_SQLITE));
+static POSTGRES_ROLLS: LazyLock<Rolls> = LazyLock::new(|| Rolls::new(&POSTGRES, UNLISTED_POSTGRES));
+
 /// The place before the first member.
 fn start(order: Order) -> Cursor {
     match order {
@@ -108,6 +128,34 @@ pub(super) async fn each(
     let next = walk(&mut db, query, visit).await?;
     db.commit().await?;
     Ok(next)
+}
+
+/// Shows all members, and answers what the list does not say, in one statement unless there are many.
+pub(super) async fn roll(
+    readers: &Pool,
+    whole: &MemberQuery,
+    mut visit: impl FnMut(Member) + Send,
+) -> Result<Unlisted, StoreError> {
+    let mut db = readers.acquire().await?;
+    let is_postgres = db.is_postgres();
+    let rolls = if is_postgres { &*POSTGRES_ROLLS } else { &*SQLITE_ROLLS };
+    let text = if whole.order == Order::Account { &rolls.account } else { &rolls.email };
+    let first = start(whole.order);
+    let [organization, key, user_id] = cells(whole, &first);
+    // Both parts are constants.
+    let row = db.fetch_one(AssertSqlSafe(text.as_str()), &[organization, key, user_id, cell(CHUNK)]).await?;
+    let chunk = Chunk::read(row.try_get(0)?, CHUNK)?;
+    if chunk.is_last {
+        chunk.members.into_iter().for_each(visit);
+        return standing::unlisted(row.try_get(1)?);
+    }
+    // From the beginning, in one transaction, which makes all of it one moment.
+    db.begin_reading().await?;
+    walk(&mut db, whole, &mut visit).await?;
+    let unlisted = if is_postgres { UNLISTED_POSTGRES } else { UNLISTED_SQLITE };
+    let row = db.fetch_one(unlisted, &[organization]).await?;
+    db.commit().await?;
+    standing::unlisted(row.try_get(0)?)
 }
 
 /// The same on one connection, in as many statements as it takes.
@@ -167,6 +215,16 @@ struct Chunk {
     is_last: bool,
 }
 
+impl Chunk {
+    /// Of a list statement that was limited.
+    fn read(json: &str, limit: i64) -> Result<Self, StoreError> {
+        let rows: Vec<Row> = serde_json::from_str(json).map_err(|_| StoreError::Foreign("member"))?;
+        let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+        let members = rows.into_iter().map(Row::member).collect::<Result<_, _>>()?;
+        Ok(Self { members, is_last })
+    }
+}
+
 async fn fetch(db: &mut Connection, query: &MemberQuery, after: &Cursor) -> Result<Chunk, StoreError> {
     let texts = if db.is_postgres() { &POSTGRES } else { &SQLITE };
     let statement = match (after, &query.ids) {
@@ -177,11 +235,8 @@ async fn fetch(db: &mut Connection, query: &MemberQuery, after: &Cursor) -> Resu
     };
     // A filter may skip any number of rows; one more than is wanted tells whether a page follows.
     let limit = query.limit.filter(|_| query.filter.is_empty()).map_or(CHUNK, |limit| i64::from(limit) + 1);
-    let (key, user_id) = match after {
-        Cursor::Account { created_at_ms, user_id } => (cell(*created_at_ms), user_id),
-        Cursor::Email { key, user_id } => (cell(key.as_str()), user_id),
-    };
-    let mut cells = vec![cell(query.organization_id.as_str()), key, cell(user_id.as_str()), cell(limit)];
+    let mut cells = cells(query, after).to_vec();
+    cells.push(cell(limit));
     let ids = query.ids.as_ref().map(|ids| {
         let distinct: BTreeSet<_> = ids.iter().map(UserId::as_str).collect();
         serde_json::Value::from_iter(distinct).to_string()
@@ -189,10 +244,16 @@ async fn fetch(db: &mut Connection, query: &MemberQuery, after: &Cursor) -> Resu
     // At most a hundred; the one list that is not worth a statement for each length.
     cells.extend(ids.as_deref().map(cell));
     let row = db.fetch_one(statement, &cells).await?;
-    let rows: Vec<Row> = serde_json::from_str(row.try_get(0)?).map_err(|_| StoreError::Foreign("member"))?;
-    let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
-    let members = rows.into_iter().map(Row::member).collect::<Result<_, _>>()?;
-    Ok(Chunk { members, is_last })
+    Chunk::read(row.try_get(0)?, limit)
+}
+
+/// From where on which list is read.
+fn cells<'a>(query: &'a MemberQuery, after: &'a Cursor) -> [Cell<'a>; 3] {
+    let (key, user_id) = match after {
+        Cursor::Account { created_at_ms, user_id } => (cell(*created_at_ms), user_id),
+        Cursor::Email { key, user_id } => (cell(key.as_str()), user_id),
+    };
+    [cell(query.organization_id.as_str()), key, cell(user_id.as_str())]
 }
 
 /// One array of a list statement, in its order.

@@ -210,6 +210,16 @@ impl Store {
         members::each(&self.readers, query, visit).await
     }
 
+    /// Shows a whole list, and answers what is known at the same moment of the organization and of those who have a
+    /// membership there but are not listed.
+    pub async fn roll(
+        &self,
+        whole: &MemberQuery,
+        visit: impl FnMut(Member) + Send,
+    ) -> Result<Unlisted, StoreError> {
+        members::roll(&self.readers, whole, visit).await
+    }
+
     /// A number that grows with every change of what the members of an organization may see, before the one
     /// who brought the change hears of it. What was read after the number was taken is current as long as the
     /// number is the same.
@@ -240,11 +250,6 @@ impl Store {
         user: &UserId,
     ) -> Result<Standing, StoreError> {
         standing::of(&self.readers, organization, user).await
-    }
-
-    /// What is known of an organization, and of those who have a membership there but are not listed.
-    pub async fn unlisted(&self, organization: &OrganizationId) -> Result<Unlisted, StoreError> {
-        standing::unlisted(&self.readers, organization).await
     }
 
     /// Forgets the events of the journal that came in before a moment, in small steps, so that no delivery waits

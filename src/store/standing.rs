@@ -1,4 +1,4 @@
-//! What the read model knows of callers, in one statement.
+//! What the read model knows of callers.
 
 use super::connection::Pool;
 use super::error::StoreError;
@@ -17,21 +17,35 @@ const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
 
 type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>, bool);
 
-/// Always one row at least, for the organization; then one for each user whose newest membership is not listed.
-const UNLISTED: &str = "SELECT o.deleted_at_ms, o.id IS NOT NULL, g.user_id, u.deleted_at_ms, u.banned,
-        g.deleted_at_ms, g.role, g.updated_at_ms
-    FROM (SELECT 1) AS one
-    LEFT JOIN organizations o ON o.id = $1
-    LEFT JOIN memberships g ON g.organization_id = $1
-        AND NOT EXISTS (SELECT 1 FROM members x
-            WHERE x.organization_id = g.organization_id AND x.user_id = g.user_id)
-        AND NOT EXISTS (SELECT 1 FROM memberships newer
-            WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
-                AND (newer.created_at_ms, newer.id) > (g.created_at_ms, g.id))
-    LEFT JOIN users u ON u.id = g.user_id";
+/// A JSON array of arrays, as in `members.rs`: always one at least, for the organization; then one for each user whose
+/// newest membership is not listed.
+macro_rules! unlisted {
+    ($begin:literal, $end:literal) => {
+        concat!(
+            "SELECT ",
+            $begin,
+            "CASE WHEN o.deleted_at_ms IS NULL THEN 0 ELSE 1 END, CASE WHEN o.id IS NULL THEN 0 ELSE 1 END,
+            g.user_id, u.deleted_at_ms, u.banned, g.deleted_at_ms, g.role, g.updated_at_ms",
+            $end,
+            " FROM (SELECT 1) AS one
+            LEFT JOIN organizations o ON o.id = $1
+            LEFT JOIN memberships g ON g.organization_id = $1
+                AND NOT EXISTS (SELECT 1 FROM members x
+                    WHERE x.organization_id = g.organization_id AND x.user_id = g.user_id)
+                AND NOT EXISTS (SELECT 1 FROM memberships newer
+                    WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
+                        AND (newer.created_at_ms, newer.id) > (g.created_at_ms, g.id))
+            LEFT JOIN users u ON u.id = g.user_id"
+        )
+    };
+}
+
+/// One value, for `$1`, the organization.
+pub(super) const UNLISTED_SQLITE: &str = unlisted!("json_group_array(json_array(", "))");
+pub(super) const UNLISTED_POSTGRES: &str = unlisted!("CAST(json_agg(json_build_array(", ")) AS TEXT)");
 
 type UnlistedRow =
-    (Option<i64>, bool, Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>);
+    (i64, i64, Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>);
 
 /// What an organization's list of members does not say of who may see it.
 #[derive(Debug, Clone)]
@@ -42,16 +56,14 @@ pub struct Unlisted {
     pub users: Vec<(UserId, Standing)>,
 }
 
-pub(super) async fn unlisted(readers: &Pool, organization: &OrganizationId) -> Result<Unlisted, StoreError> {
-    let rows = readers.acquire().await?.fetch(UNLISTED, &[cell(organization.as_str())]).await?;
+/// Reads what [`UNLISTED_SQLITE`] or [`UNLISTED_POSTGRES`] answers.
+pub(super) fn unlisted(json: &str) -> Result<Unlisted, StoreError> {
+    let rows: Vec<UnlistedRow> = serde_json::from_str(json).map_err(|_| StoreError::Foreign("standing"))?;
     let mut unlisted = Unlisted { organization: Standing::default(), users: Vec::new() };
-    for row in rows {
-        let row: UnlistedRow = row.tuple()?;
-        let (organization_deleted, organization_known, user, user_deleted, banned, ended, role, updated) =
-            row;
+    for (organization_deleted, organization_known, user, user_deleted, banned, ended, role, updated) in rows {
         unlisted.organization = Standing {
-            organization_deleted: organization_deleted.is_some(),
-            organization_known,
+            organization_deleted: organization_deleted != 0,
+            organization_known: organization_known != 0,
             ..Standing::default()
         };
         let Some(user) = user else { continue };
@@ -113,7 +125,7 @@ mod tests {
         SCALAR SUBQUERY 2
         SEARCH newest USING COVERING INDEX memberships_by_place (organization_id=? AND user_id=?)
         ");
-        insta::assert_snapshot!(plan(UNLISTED).await, @r"
+        insta::assert_snapshot!(plan(UNLISTED_SQLITE).await, @r"
         CO-ROUTINE one
         SCAN CONSTANT ROW
         SCAN one
