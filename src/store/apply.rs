@@ -13,8 +13,9 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
 use super::model::Model;
-use super::versions::{self, Bumped};
+use super::rows::Script;
 use super::writer::BUDGET_KIB;
+use super::{listener, project};
 use crate::domain::difference::difference;
 use crate::domain::merge::Effect;
 use crate::domain::{Change, Difference, OrganizationId, Outcome};
@@ -93,8 +94,7 @@ pub(super) struct Written {
 
 /// Writes a batch within the caller's transaction.
 pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written, StoreError> {
-    let mut settled = journal::settled(db, work.iter().filter_map(|work| work.delivery())).await?;
-    let mut model = Model::load(db, work).await?;
+    let (mut model, mut settled) = Model::load(db, work).await?;
     let mut entries = Vec::with_capacity(work.len());
     let mut outcomes = Vec::with_capacity(work.len());
     for work in work {
@@ -126,12 +126,17 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
             }
         }
     }
-    let touched = model.save(db).await?;
-    let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
-    let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
-    journal::record(db, entries, |delivery| model.is_erased(delivery)).await?;
-    let erased = journal::erase(db, &model.erased_users()).await?;
-    let Bumped { touched, version } = versions::bump(db, touched).await?;
+    let mut script = Script::default();
+    let places = model.save(&mut script);
+    let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
+    let erased_users = model.erased_users();
+    journal::erase(&mut script, &erased_users);
+    let places = project::places(&script.run(db).await?.take(places))?;
+    let (touched, version) = model.project(db, places).await?;
+    if version.is_some() {
+        listener::ring(db).await?;
+    }
+    let (touched, erased) = (touched.all(), !erased_users.is_empty());
     Ok(Written { outcomes, version, erased, touched, last_applied_ms })
 }
 

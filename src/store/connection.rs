@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{
-    ColumnIndex, Database, Decode, Encode, Executor as _, FromRow, IntoArguments, Postgres, Row as _,
+    ColumnIndex, Database, Decode, Either, Encode, Executor as _, FromRow, IntoArguments, Postgres, Row as _,
     SqlSafeStr, SqlStr, Sqlite, Type,
 };
 use tokio::time::timeout;
@@ -113,6 +115,17 @@ impl Connection {
         Ok(rows.0)
     }
 
+    /// Runs every statement of a text, which only SQLite does; answers the rows that each returns.
+    pub(super) async fn fetch_each(
+        &mut self,
+        text: impl SqlSafeStr,
+        cells: &[Cell<'_>],
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let text = text.into_sql_str();
+        let rows: Vec<Rows> = run!(self, db => each(db.fetch_many(query(text, cells))));
+        Ok(rows.into_iter().map(|rows| rows.0).collect())
+    }
+
     /// The same, to be given whole columns, which only PostgreSQL takes.
     pub(super) fn arrays(&mut self) -> Option<Arrays<'_>> {
         match &mut self.kind {
@@ -194,6 +207,23 @@ impl Arrays<'_> {
         *self.unfinished = before;
         Ok(Rows::from(rows).0)
     }
+}
+
+/// The rows of each statement.
+async fn each<R, D>(
+    mut answers: BoxStream<'_, Result<Either<D, R>, sqlx::Error>>,
+) -> Result<Vec<Rows>, sqlx::Error>
+where
+    Rows: From<Vec<R>>,
+{
+    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Right(row) => rows.push(row),
+            Either::Left(_) => all.push(std::mem::take(&mut rows).into()),
+        }
+    }
+    Ok(all)
 }
 
 fn query<DB: Database>(text: SqlStr, cells: &[Cell<'_>]) -> Query<'static, DB, DB::Arguments>

@@ -170,9 +170,9 @@ const TRACES: &str = "SELECT (SELECT COUNT(*) FROM memberships WHERE user_id = $
     (SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND deleted_at_ms IS NULL AND fallen = 0),
     (SELECT COUNT(*) FROM invitations WHERE user_id = $1),
     (SELECT COUNT(*) FROM events WHERE user_id = $1),
-    (SELECT COUNT(*) FROM events WHERE payload IS NOT NULL AND (user_id = $1
-        OR object_id IN (SELECT m.id FROM memberships m WHERE m.user_id = $1)
-        OR object_id IN (SELECT i.id FROM invitations i WHERE i.user_id = $1)))";
+    (SELECT COUNT(*) FROM events WHERE payload IS NOT NULL AND (user_id = $1 OR user_id IS NULL
+        AND (object_id IN (SELECT m.id FROM memberships m WHERE m.user_id = $1)
+            OR object_id IN (SELECT i.id FROM invitations i WHERE i.user_id = $1))))";
 
 impl Store {
     /// Events before a place in the journal, newest first; at most `limit`, and no more than 500.

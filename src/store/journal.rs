@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::connection::{Connection, Pool};
+use super::connection::{Connection, Pool, Row};
 use super::error::StoreError;
-use super::rows::{Statement, cell, ids};
+use super::rows::{Asked, Script, Statement, cell, ids};
 use crate::domain::{InvitationId, MembershipId, Outcome, UserId};
 
 /// The outcome of a delivery that could not be used.
@@ -60,13 +60,15 @@ static SETTLED: Statement<1> = Statement::new(
     WHERE e.message_id IN (VALUES {rows}) AND e.outcome IN ('applied', 'stale')",
 );
 
-/// Which of these messages were applied, or stale, before.
-pub(super) async fn settled<'a>(
-    db: &mut Connection,
+pub(super) fn load_settled<'a>(
+    script: &mut Script<'a>,
     deliveries: impl Iterator<Item = &'a Delivery>,
-) -> Result<HashSet<String>, StoreError> {
-    let rows = ids(deliveries.map(|delivery| delivery.message_id.as_str()));
-    let rows = SETTLED.fetch(db, &rows).await?;
+) -> Asked {
+    script.add(&SETTLED, ids(deliveries.map(|delivery| delivery.message_id.as_str())))
+}
+
+/// Which of the messages were applied, or stale, before.
+pub(super) fn settled(rows: &[Row]) -> Result<HashSet<String>, StoreError> {
     rows.iter().map(|row| Ok(row.try_get("message_id")?)).collect()
 }
 
@@ -80,17 +82,20 @@ static RECORD: Statement<9> = Statement::new(
         payload = excluded.payload",
 );
 
-const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_applied_event', $1)
-    ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
+static ADVANCE: Statement<2> = Statement::new(
+    "INSERT INTO progress (name, at_ms) VALUES {rows}
+    ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms",
+);
 
-/// Writes the entries of a batch; the payload of one that `is_erased` is left out.
-pub(super) async fn record(
-    db: &mut Connection,
-    entries: Vec<Entry<'_>>,
+/// Writes the entries of a batch; the payload of one that `is_erased` is left out. Answers when the newest event of
+/// those that were applied happened.
+pub(super) fn record<'a>(
+    script: &mut Script<'a>,
+    entries: Vec<Entry<'a>>,
     is_erased: impl Fn(&Delivery) -> bool,
-) -> Result<(), StoreError> {
+) -> Option<i64> {
     let applied = entries.iter().filter(|entry| entry.outcome == Outcome::Applied.as_str());
-    let last_applied = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
+    let last_applied_ms = applied.filter_map(|entry| entry.delivery.occurred_at_ms).max();
     // Within one batch the last word on a message counts, and a statement may touch a row only once.
     let entries: BTreeMap<_, _> =
         entries.into_iter().map(|entry| (entry.delivery.message_id.as_str(), entry)).collect();
@@ -107,34 +112,29 @@ pub(super) async fn record(
             cell(delivery.payload.as_deref().filter(|_| !is_erased(delivery))),
         ]
     });
-    let rows: Vec<_> = rows.collect();
-    RECORD.execute(&mut *db, &rows).await?;
-    if let Some(at_ms) = last_applied {
-        db.execute(ADVANCE, &[cell(at_ms)]).await?;
-    }
-    Ok(())
+    script.add(&RECORD, rows);
+    script.add(&ADVANCE, last_applied_ms.map(|at_ms| [cell("last_applied_event"), cell(at_ms)]));
+    last_applied_ms
 }
 
 static ERASE_USERS: Statement<1> = Statement::new(
     "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND user_id IN (VALUES {rows})",
 );
 static ERASE_INVITATIONS: Statement<1> = Statement::new(
-    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND user_id IS NULL
     AND object_id IN (SELECT i.id FROM invitations i WHERE i.user_id IN (VALUES {rows}))",
 );
 static ERASE_MEMBERSHIPS: Statement<1> = Statement::new(
-    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL
+    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND user_id IS NULL
     AND object_id IN (SELECT m.id FROM memberships m WHERE m.user_id IN (VALUES {rows}))",
 );
 
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
-/// and of the invitations that they accepted. Answers whether there are any.
-pub(super) async fn erase(db: &mut Connection, users: &BTreeSet<&UserId>) -> Result<bool, StoreError> {
-    let rows = ids(users.iter().map(|id| id.as_str()));
+/// and of the invitations that they accepted.
+pub(super) fn erase<'a>(script: &mut Script<'a>, users: &BTreeSet<&'a UserId>) {
     for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
-        statement.execute(&mut *db, &rows).await?;
+        script.add(statement, ids(users.iter().map(|id| id.as_str())));
     }
-    Ok(!users.is_empty())
 }
 
 /// The later of the last applied event's time and the start of the last completed pass.

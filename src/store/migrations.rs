@@ -22,6 +22,7 @@ macro_rules! migrations {
             2 => "reconcile", "0002_reconcile";
             3 => "dead letters", "0003_dead_letters";
             4 => "versions", "0004_versions";
+            5 => "events by object", "0005_events_by_object";
         }
     };
 }

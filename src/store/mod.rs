@@ -5,6 +5,7 @@
 
 mod apply;
 pub mod backup;
+mod checkpoint;
 mod connection;
 mod error;
 mod events;
@@ -51,6 +52,7 @@ use crate::domain::{
 };
 pub use apply::Applied;
 use apply::Work;
+use checkpoint::Checkpoints;
 use connection::Pool;
 pub use error::{StoreError, mend};
 pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
@@ -116,7 +118,8 @@ impl Store {
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
-        let writer = writer.on_file(place, anchor);
+        let checkpoints = Checkpoints::start(path.to_owned(), closing.clone());
+        let writer = writer.on_file(place, anchor, checkpoints);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
 

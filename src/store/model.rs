@@ -1,19 +1,20 @@
 //! The part of the read model that a batch is about.
 //!
-//! It is loaded in a few statements, grows in memory as `domain::merge` decides, and is saved in a few more,
-//! with all that follows from what grew: what falls with a deleted parent, and who is listed.
+//! It is loaded with one script, grows in memory as `domain::merge` decides, and is saved with two more, with all
+//! that follows from what grew: what falls with a deleted parent, and who is listed.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::apply::Work;
 use super::connection::Connection;
 use super::error::StoreError;
-use super::journal::Delivery;
+use super::journal::{self, Delivery};
 use super::parents::{self, Keys, Parent};
 use super::project::{self, Place};
+use super::rows::{Answers, Asked, Script};
 use super::states;
-use super::versions::Touched;
+use super::versions::{self, Touched};
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::{Change, InvitationId, Known, MembershipId, Observed, OrganizationId, UserId};
 
@@ -52,9 +53,18 @@ struct Growth {
     effect: Effect,
 }
 
+impl Growth {
+    fn is_seen(&self) -> bool {
+        self.effect == Effect::Visible
+    }
+}
+
 impl Model {
-    /// Loads what the work is about.
-    pub(super) async fn load(db: &mut Connection, work: &[&Work]) -> Result<Self, StoreError> {
+    /// Loads what the work is about, and which of its messages are settled.
+    pub(super) async fn load(
+        db: &mut Connection,
+        work: &[&Work],
+    ) -> Result<(Self, HashSet<String>), StoreError> {
         let (mut users, mut organizations) = (BTreeSet::new(), BTreeSet::new());
         let (mut memberships, mut invitations) = (BTreeSet::new(), BTreeSet::new());
         let mut parents = Parents::default();
@@ -96,25 +106,47 @@ impl Model {
             memberships.extend(delivery.membership_id());
             invitations.extend(delivery.invitation_id());
         }
-        let memberships = states::load_memberships(db, &memberships).await?;
-        let invitations = states::load_invitations(db, &invitations).await?;
-        for membership in memberships.values() {
-            parents.of_membership(&membership.organization_id, &membership.user_id);
+        let mut script = Script::default();
+        let settled = journal::load_settled(&mut script, work.iter().filter_map(|work| work.delivery()));
+        let memberships = states::load_memberships(&mut script, &memberships);
+        let invitations = states::load_invitations(&mut script, &invitations);
+        let loaded_users = states::load_users(&mut script, &users);
+        let loaded_organizations = states::load_organizations(&mut script, &organizations);
+        let asked = parents.without(&users, &organizations);
+        let asked_parents = asked.load(&mut script);
+        let mut answers = script.run(db).await?;
+
+        let mut model = Self {
+            users: states::users(answers.take(loaded_users))?,
+            organizations: states::organizations(answers.take(loaded_organizations))?,
+            memberships: states::memberships(answers.take(memberships))?,
+            invitations: states::invitations(answers.take(invitations))?,
+            ..Self::default()
+        };
+        model.learn_of(&mut answers, asked_parents)?;
+        // What is known of a membership or an invitation may lead to others than the work does.
+        let mut more = Parents::default();
+        for membership in model.memberships.values() {
+            more.of_membership(&membership.organization_id, &membership.user_id);
         }
-        for invitation in invitations.values() {
-            parents.of_invitation(invitation.organization_id.as_ref(), invitation.user_id.as_ref());
+        for invitation in model.invitations.values() {
+            more.of_invitation(invitation.organization_id.as_ref(), invitation.user_id.as_ref());
         }
-        let other_users = parents.users.difference(&users);
-        let other_organizations = parents.organizations.difference(&organizations);
-        Ok(Self {
-            parents: parents::users(db, other_users).await?,
-            deleted_organizations: parents::deleted_organizations(db, other_organizations).await?,
-            users: states::load_users(db, &users).await?,
-            organizations: states::load_organizations(db, &organizations).await?,
-            memberships,
-            invitations,
-            grown: Grown::default(),
-        })
+        let more = more.without(&users, &organizations).without(&asked.users, &asked.organizations);
+        let mut script = Script::default();
+        let asked_more = more.load(&mut script);
+        let mut more_answers = script.run(db).await?;
+        model.learn_of(&mut more_answers, asked_more)?;
+        Ok((model, journal::settled(&answers.take(settled))?))
+    }
+
+    /// Takes what is known of users and organizations that the work does not change.
+    fn learn_of(&mut self, answers: &mut Answers, asked: (Asked, Asked)) -> Result<(), StoreError> {
+        let (users, organizations) = asked;
+        self.parents.extend(parents::users(answers.take(users))?);
+        let deleted = parents::deleted_organizations(&answers.take(organizations))?;
+        self.deleted_organizations.extend(deleted);
+        Ok(())
     }
 
     /// What is known of the object that a pass was shown.
@@ -302,16 +334,16 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    /// Saves what grew and what follows from it. Answers with what it touched.
-    pub(super) async fn save(&self, db: &mut Connection) -> Result<Touched, StoreError> {
+    /// Saves what grew, and what falls with it. Asks for every place of those who changed.
+    pub(super) fn save<'a>(&'a self, script: &mut Script<'a>) -> Asked {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
-        states::save_users(db, users.iter().filter(|(id, _)| grown.users.contains_key(id))).await?;
+        states::save_users(script, users.iter().filter(|(id, _)| grown.users.contains_key(id)));
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
-        states::save_organizations(db, grown_organizations).await?;
+        states::save_organizations(script, grown_organizations);
         let grown_memberships = memberships.iter().filter(|(id, _)| grown.memberships.contains(id));
-        states::save_memberships(db, grown_memberships, |state| self.membership_fell(state)).await?;
+        states::save_memberships(script, grown_memberships, |state| self.membership_fell(state));
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
-        states::save_invitations(db, grown_invitations, |state| self.invitation_fell(state)).await?;
+        states::save_invitations(script, grown_invitations, |state| self.invitation_fell(state));
 
         let deleted =
             grown.users.iter().filter(|(id, growth)| !growth.before.deleted && self.is_user_deleted(id));
@@ -319,15 +351,27 @@ impl Model {
         let deleted = (grown.organizations.iter())
             .filter(|(id, growth)| !growth.before.deleted && self.is_organization_deleted(id));
         let deleted_organizations: Vec<_> = deleted.map(|(id, _)| id).collect();
-        project::fall_with_users(db, &deleted_users).await?;
-        project::fall_with_organizations(db, &deleted_organizations).await?;
+        project::fall_with_users(script, &deleted_users);
+        project::fall_with_organizations(script, &deleted_organizations);
 
-        let seen = |growth: &Growth| growth.effect == Effect::Visible;
-        let changed_users = grown.users.iter().filter(|(_, growth)| seen(growth)).map(|(id, _)| id);
-        let mut places = project::places_of(db, changed_users).await?;
+        let changed_users = grown.users.iter().filter(|(_, growth)| growth.is_seen()).map(|(id, _)| id);
+        project::load_places(script, changed_users)
+    }
+
+    /// Puts on the lists, and takes off them, who belongs there now that all is saved; gives what is touched its
+    /// version. `places` are all of those who changed.
+    pub(super) async fn project(
+        &self,
+        db: &mut Connection,
+        mut places: BTreeSet<Place>,
+    ) -> Result<(Touched, Option<i64>), StoreError> {
+        let grown = &self.grown;
         places.extend(grown.places.iter().cloned());
+        let organizations = grown.organizations.iter().filter(|(_, growth)| growth.is_seen());
+        let organizations = organizations.map(|(id, _)| id.clone()).collect();
+        let mut touched = Touched { places, unlisted: BTreeSet::new(), organizations };
         let mut keys = BTreeMap::new();
-        for (_, user) in &places {
+        for (_, user) in &touched.places {
             keys.entry(user).or_insert_with(|| self.keys_of(user));
         }
         let keys_of = |user: &UserId| keys.get(user).and_then(|keys| keys.as_deref());
@@ -335,17 +379,17 @@ impl Model {
             grown.users.get(user).is_some_and(|growth| growth.before.keys.as_ref() != keys_of(user))
         };
         let unlisted =
-            places.iter().filter(|place| grown.ended.contains(place) || keys_of(&place.1).is_none());
-        let unlisted = project::unlist(db, unlisted).await?;
-        let listed: Vec<_> = (places.iter())
-            .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
-            .filter_map(|place| Some((place, keys_of(&place.1)?)))
-            .collect();
-        project::list(db, &listed).await?;
+            touched.places.iter().filter(|place| grown.ended.contains(place) || keys_of(&place.1).is_none());
+        touched.unlisted = project::unlist(db, unlisted).await?;
 
-        let organizations = grown.organizations.iter().filter(|(_, growth)| seen(growth));
-        let organizations = organizations.map(|(id, _)| id.clone()).collect();
-        Ok(Touched { places, unlisted, organizations })
+        let mut script = Script::default();
+        let listed = (touched.places.iter())
+            .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
+            .filter_map(|place| Some((place, keys_of(&place.1)?)));
+        project::list(&mut script, listed);
+        let version = versions::bump(&mut script, &touched);
+        let version = versions::bumped(&script.run(db).await?.take(version))?;
+        Ok((touched, version))
     }
 
     /// What decides where a user stands in the lists.
@@ -372,5 +416,14 @@ impl Parents {
     fn of_invitation(&mut self, organization: Option<&OrganizationId>, user: Option<&UserId>) {
         self.organizations.extend(organization.cloned());
         self.users.extend(user.cloned());
+    }
+
+    fn without(self, users: &BTreeSet<UserId>, organizations: &BTreeSet<OrganizationId>) -> Self {
+        Self { users: &self.users - users, organizations: &self.organizations - organizations }
+    }
+
+    fn load<'a>(&'a self, script: &mut Script<'a>) -> (Asked, Asked) {
+        let users = parents::load_users(script, self.users.iter());
+        (users, parents::load_deleted_organizations(script, self.organizations.iter()))
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::connection::Connection;
+use super::connection::Row;
 use super::error::StoreError;
-use super::rows::{Statement, ids};
+use super::rows::{Asked, Script, Statement, ids};
 use super::states::{organization_id, user_id};
 use crate::domain::fold::email_key;
 use crate::domain::merge::UserState;
@@ -41,13 +41,14 @@ static USERS: Statement<1> = Statement::new(
     FROM users u WHERE u.id IN (VALUES {rows})",
 );
 
-/// Those of these users of whom anything is known.
-pub(super) async fn users<'a>(
-    db: &mut Connection,
-    users: impl Iterator<Item = &'a UserId>,
-) -> Result<BTreeMap<UserId, Parent>, StoreError> {
+pub(super) fn load_users<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
+    script.add(&USERS, ids(users.map(UserId::as_str)))
+}
+
+/// Those of the users of whom anything is known.
+pub(super) fn users(rows: Vec<Row>) -> Result<BTreeMap<UserId, Parent>, StoreError> {
     let mut parents = BTreeMap::new();
-    for row in USERS.fetch(db, &ids(users.map(UserId::as_str))).await? {
+    for row in rows {
         let keys = match row.try_get::<Option<i64>, _>("updated_at_ms")? {
             Some(_) => Some(Keys {
                 account_created_at_ms: row.try_get("created_at_ms")?,
@@ -65,11 +66,14 @@ static DELETED_ORGANIZATIONS: Statement<1> = Statement::new(
     "SELECT o.id FROM organizations o WHERE o.id IN (VALUES {rows}) AND o.deleted_at_ms IS NOT NULL",
 );
 
-/// Those of these organizations that are deleted.
-pub(super) async fn deleted_organizations<'a>(
-    db: &mut Connection,
+pub(super) fn load_deleted_organizations<'a>(
+    script: &mut Script<'a>,
     organizations: impl Iterator<Item = &'a OrganizationId>,
-) -> Result<BTreeSet<OrganizationId>, StoreError> {
-    let rows = DELETED_ORGANIZATIONS.fetch(db, &ids(organizations.map(OrganizationId::as_str))).await?;
+) -> Asked {
+    script.add(&DELETED_ORGANIZATIONS, ids(organizations.map(OrganizationId::as_str)))
+}
+
+/// Those of the organizations that are deleted.
+pub(super) fn deleted_organizations(rows: &[Row]) -> Result<BTreeSet<OrganizationId>, StoreError> {
     rows.iter().map(|row| organization_id(row, "id")).collect()
 }

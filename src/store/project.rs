@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::connection::Connection;
+use super::connection::{Connection, Row};
 use super::error::StoreError;
 use super::parents::Keys;
-use super::rows::{Statement, cell, ids};
+use super::rows::{Asked, Script, Statement, cell, ids};
 use super::states::{organization_id, user_id};
 use crate::domain::{OrganizationId, UserId};
 
@@ -25,10 +25,10 @@ static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
 );
 
 /// Removes, and blanks, what belongs to users that were deleted.
-pub(super) async fn fall_with_users(db: &mut Connection, users: &[&UserId]) -> Result<(), StoreError> {
-    let rows = ids(users.iter().map(|id| id.as_str()));
-    MEMBERSHIPS_FALL_WITH_USERS.execute(&mut *db, &rows).await?;
-    INVITATIONS_FALL_WITH_USERS.execute(db, &rows).await
+pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId]) {
+    for statement in [&MEMBERSHIPS_FALL_WITH_USERS, &INVITATIONS_FALL_WITH_USERS] {
+        script.add(statement, ids(users.iter().map(|id| id.as_str())));
+    }
 }
 
 static MEMBERSHIPS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
@@ -45,17 +45,12 @@ static UNLIST_ORGANIZATIONS: Statement<1> =
     Statement::new("DELETE FROM members WHERE organization_id IN (VALUES {rows})");
 
 /// Removes what belongs to organizations that were deleted.
-pub(super) async fn fall_with_organizations(
-    db: &mut Connection,
-    organizations: &[&OrganizationId],
-) -> Result<(), StoreError> {
-    let rows = ids(organizations.iter().map(|id| id.as_str()));
+pub(super) fn fall_with_organizations<'a>(script: &mut Script<'a>, organizations: &[&'a OrganizationId]) {
     for statement in
         [&MEMBERSHIPS_FALL_WITH_ORGANIZATIONS, &INVITATIONS_FALL_WITH_ORGANIZATIONS, &UNLIST_ORGANIZATIONS]
     {
-        statement.execute(&mut *db, &rows).await?;
+        script.add(statement, ids(organizations.iter().map(|id| id.as_str())));
     }
-    Ok(())
 }
 
 static PLACES_OF_USERS: Statement<1> = Statement::new(
@@ -63,11 +58,11 @@ static PLACES_OF_USERS: Statement<1> = Statement::new(
 );
 
 /// Every place of these users.
-pub(super) async fn places_of(
-    db: &mut Connection,
-    users: impl Iterator<Item = &UserId>,
-) -> Result<BTreeSet<Place>, StoreError> {
-    let rows = PLACES_OF_USERS.fetch(db, &ids(users.map(UserId::as_str))).await?;
+pub(super) fn load_places<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
+    script.add(&PLACES_OF_USERS, ids(users.map(UserId::as_str)))
+}
+
+pub(super) fn places(rows: &[Row]) -> Result<BTreeSet<Place>, StoreError> {
     rows.iter().map(|row| Ok((organization_id(row, "organization_id")?, user_id(row, "user_id")?))).collect()
 }
 
@@ -86,18 +81,16 @@ static LIST: Statement<4> = Statement::new(
 
 /// Lists these places: the newest membership, if it stands. Clerk has one membership of a user in an organization
 /// at a time, so a newer one that has ended proves that the older one has too.
-pub(super) async fn list(db: &mut Connection, places: &[(&Place, &Keys)]) -> Result<(), StoreError> {
-    let rows: Vec<_> = (places.iter())
-        .map(|((organization, user), keys)| {
-            [
-                cell(organization.as_str()),
-                cell(user.as_str()),
-                cell(keys.account_created_at_ms),
-                cell(keys.email_key.as_str()),
-            ]
-        })
-        .collect();
-    LIST.execute(db, &rows).await
+pub(super) fn list<'a>(script: &mut Script<'a>, places: impl Iterator<Item = (&'a Place, &'a Keys)>) {
+    let row = |((organization, user), keys): (&'a Place, &'a Keys)| {
+        [
+            cell(organization.as_str()),
+            cell(user.as_str()),
+            cell(keys.account_created_at_ms),
+            cell(keys.email_key.as_str()),
+        ]
+    };
+    script.add(&LIST, places.map(row));
 }
 
 static UNLIST: Statement<2> = Statement::new(
@@ -108,10 +101,9 @@ static UNLIST: Statement<2> = Statement::new(
 /// Takes these places off the lists. Answers with those that were on them.
 pub(super) async fn unlist(
     db: &mut Connection,
-    places: impl Iterator<Item = &Place>,
+    unlisted: impl Iterator<Item = &Place>,
 ) -> Result<BTreeSet<Place>, StoreError> {
     let rows: Vec<_> =
-        places.map(|(organization, user)| [cell(organization.as_str()), cell(user.as_str())]).collect();
-    let rows = UNLIST.fetch(db, &rows).await?;
-    rows.iter().map(|row| Ok((organization_id(row, "organization_id")?, user_id(row, "user_id")?))).collect()
+        unlisted.map(|(organization, user)| [cell(organization.as_str()), cell(user.as_str())]).collect();
+    places(&UNLIST.fetch(db, &rows).await?)
 }

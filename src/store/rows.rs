@@ -15,8 +15,12 @@ use super::error::StoreError;
 /// parameters that it takes.
 const LOTS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
-/// How many statements a connection has to remember, for each text one of every lot.
-pub(super) const PREPARED: usize = 512;
+/// Up to how many rows of a statement go to SQLite together with other statements. The hand-over of more does not
+/// count beside the work, and the texts would be many and long.
+const TOGETHER: usize = 64;
+
+/// How many statements, or scripts of them, a connection remembers. One of many rows takes some 100 KiB.
+pub(super) const PREPARED: usize = 128;
 
 /// One value of a row.
 #[derive(Debug, Clone, Copy)]
@@ -85,39 +89,41 @@ impl From<bool> for Cell<'_> {
 }
 
 /// A statement over rows of so many columns. `VALUES {rows}` in its text stands for them.
-pub(super) struct Statement<const COLUMNS: usize> {
-    text: &'static str,
-    sqlite: [OnceLock<Arc<str>>; LOTS.len()],
-    postgres: OnceLock<Arc<str>>,
-}
+pub(super) struct Statement<const COLUMNS: usize>(Texts);
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
-        Self { text, sqlite: [const { OnceLock::new() }; LOTS.len()], postgres: OnceLock::new() }
+        let sqlite = [const { OnceLock::new() }; LOTS.len()];
+        Self(Texts { text, columns: COLUMNS, sqlite, postgres: OnceLock::new() })
     }
 
-    /// Runs it over rows; nothing when there are none.
-    pub(super) async fn execute(
-        &'static self,
-        db: &mut Connection,
-        rows: &[[Cell<'_>; COLUMNS]],
-    ) -> Result<(), StoreError> {
-        self.fetch(db, rows).await.map(drop)
-    }
-
-    /// Runs it over rows, and answers with what it returns.
+    /// Runs it over rows, and answers with what it returns; nothing when there are none.
     pub(super) async fn fetch(
         &'static self,
         db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<Vec<Row>, StoreError> {
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        self.0.fetch(db, rows.as_flattened()).await
+    }
+}
+
+/// A statement as each database takes it.
+struct Texts {
+    text: &'static str,
+    columns: usize,
+    sqlite: [OnceLock<Arc<str>>; LOTS.len()],
+    postgres: OnceLock<Arc<str>>,
+}
+
+impl Texts {
+    async fn fetch(&'static self, db: &mut Connection, cells: &[Cell<'_>]) -> Result<Vec<Row>, StoreError> {
+        let Some(first) = cells.get(..self.columns) else { return Ok(Vec::new()) };
         if let Some(arrays) = db.arrays() {
-            return arrays.fetch(self.over_arrays(first), &columns(rows)).await;
+            return arrays.fetch(self.over_arrays(first), &columns(cells, self.columns)).await;
         }
         let mut answers = Vec::new();
-        for (text, rows) in self.lots(rows) {
-            answers.append(&mut db.fetch(text, rows.as_flattened()).await?);
+        for (text, cells) in self.lots(cells) {
+            answers.append(&mut db.fetch(AssertSqlSafe(Arc::clone(text)), cells).await?);
         }
         Ok(answers)
     }
@@ -125,21 +131,21 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     /// The text for SQLite, for each lot, and its rows: `VALUES (?,?),(?,?)`.
     fn lots<'a, 'c>(
         &'static self,
-        mut rows: &'a [[Cell<'c>; COLUMNS]],
-    ) -> impl Iterator<Item = (Text, &'a [[Cell<'c>; COLUMNS]])> {
+        mut cells: &'a [Cell<'c>],
+    ) -> impl Iterator<Item = (&'static Arc<str>, &'a [Cell<'c>])> {
         std::iter::from_fn(move || {
-            let (lot, text) = LOTS.iter().zip(&self.sqlite).find(|(lot, _)| **lot <= rows.len())?;
-            let (now, later) = rows.split_at(*lot);
-            rows = later;
-            let text = text
-                .get_or_init(|| self.text.replace("{rows}", &placeholders(COLUMNS, *lot, unnamed)).into());
-            // Nothing but marks for parameters was put into a text that is a constant.
-            Some((AssertSqlSafe(Arc::clone(text)), now))
+            let rows = cells.len() / self.columns;
+            let (lot, text) = LOTS.iter().zip(&self.sqlite).find(|(lot, _)| **lot <= rows)?;
+            let (now, later) = cells.split_at(lot * self.columns);
+            cells = later;
+            // Nothing but marks for parameters is put into a text that is a constant.
+            let fill = || self.text.replace("{rows}", &placeholders(self.columns, *lot, unnamed)).into();
+            Some((text.get_or_init(fill), now))
         })
     }
 
     /// The text for PostgreSQL, for any number of rows like this one: an array for each column.
-    fn over_arrays(&'static self, row: &[Cell<'_>; COLUMNS]) -> Text {
+    fn over_arrays(&'static self, row: &[Cell<'_>]) -> Text {
         let text = self.postgres.get_or_init(|| {
             let (arrays, names): (Vec<_>, Vec<_>) = (row.iter().zip(1..))
                 .map(|(cell, number)| {
@@ -154,6 +160,77 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
     }
 }
 
+/// Statements that are run one after the other, as they were added.
+///
+/// To SQLite they go together, as one text: each hand-over to the thread of a connection and back takes longer than
+/// a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
+/// one before.
+#[derive(Default)]
+pub(super) struct Script<'a>(Vec<(&'static Texts, Vec<Cell<'a>>)>);
+
+/// The place of a statement in its script.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked(usize);
+
+/// What the statements of a script returned.
+pub(super) struct Answers(Vec<Vec<Row>>);
+
+impl Answers {
+    /// The rows of one of them, once.
+    pub(super) fn take(&mut self, asked: Asked) -> Vec<Row> {
+        self.0.get_mut(asked.0).map(std::mem::take).unwrap_or_default()
+    }
+}
+
+impl<'a> Script<'a> {
+    /// Adds a statement; it is left out when there are no rows.
+    pub(super) fn add<const COLUMNS: usize>(
+        &mut self,
+        statement: &'static Statement<COLUMNS>,
+        rows: impl IntoIterator<Item = [Cell<'a>; COLUMNS]>,
+    ) -> Asked {
+        self.0.push((&statement.0, rows.into_iter().flatten().collect()));
+        Asked(self.0.len() - 1)
+    }
+
+    /// Runs them all.
+    pub(super) async fn run(self, db: &mut Connection) -> Result<Answers, StoreError> {
+        let is_small = self.0.iter().all(|(texts, cells)| cells.len() <= texts.columns * TOGETHER);
+        if is_small && !db.is_postgres() {
+            return self.run_together(db).await;
+        }
+        let mut answers = Vec::with_capacity(self.0.len());
+        for (texts, cells) in self.0 {
+            answers.push(texts.fetch(db, &cells).await?);
+        }
+        Ok(Answers(answers))
+    }
+
+    async fn run_together(self, db: &mut Connection) -> Result<Answers, StoreError> {
+        let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
+        for (at, (texts, cells)) in self.0.iter().enumerate() {
+            for (text, cells) in texts.lots(cells) {
+                together.push_str(text);
+                together.push(';');
+                all_cells.extend_from_slice(cells);
+                lots.push(at);
+            }
+        }
+        let mut answers: Vec<_> = self.0.iter().map(|_| Vec::new()).collect();
+        if lots.is_empty() {
+            return Ok(Answers(answers));
+        }
+        // Texts of lots.
+        let rows = db.fetch_each(AssertSqlSafe(together), &all_cells).await?;
+        for (at, mut rows) in lots.into_iter().zip(rows) {
+            if let Some(answer) = answers.get_mut(at) {
+                answer.append(&mut rows);
+            }
+        }
+        Ok(Answers(answers))
+    }
+}
+
 type Text = AssertSqlSafe<Arc<str>>;
 
 /// A column of rows.
@@ -164,16 +241,15 @@ pub(super) enum Column<'a> {
 }
 
 /// A column holds what its first cell does: text or numbers.
-fn columns<'a, const COLUMNS: usize>(rows: &[[Cell<'a>; COLUMNS]]) -> Vec<Column<'a>> {
-    let mut columns = Vec::with_capacity(COLUMNS);
-    for at in 0..COLUMNS {
-        let cells = || rows.iter().filter_map(|row| row.get(at));
-        columns.push(match cells().next() {
+fn columns<'a>(cells: &[Cell<'a>], columns: usize) -> Vec<Column<'a>> {
+    let column = |at: usize| {
+        let cells = || cells.iter().skip(at).step_by(columns);
+        match cells().next() {
             Some(Cell::Number(_)) => Column::Number(cells().map(Cell::number).collect()),
             _ => Column::Text(cells().map(Cell::text).collect()),
-        });
-    }
-    columns
+        }
+    };
+    (0..columns).map(column).collect()
 }
 
 /// Marks for the parameters of so many rows.

@@ -24,9 +24,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// The same at the start, where nobody is kept waiting.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many pages the log grows by before it is written back. What is written again meanwhile, which is most of the
-/// upper pages and in a pass many of the others, is written back once.
-const LOG_PAGES: &str = "8192";
+/// How many pages the log grows by before a commit writes it back. What is written again meanwhile, which is most of
+/// the upper pages and in a pass many of the others, is written back once. See `checkpoint.rs` for deliveries.
+const LOG_PAGES: &str = "16384";
 
 /// How each connection to the file is set up.
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -62,6 +62,11 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
     file.open(path).map(drop)
+}
+
+/// A connection beside those of the pools.
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    options(path).connect().await
 }
 
 /// A connection that waits for others no longer than `patience`.

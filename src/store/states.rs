@@ -1,10 +1,10 @@
-//! Loads and saves the states that `domain::merge` works on, many at a time.
+//! How the states that `domain::merge` works on are loaded and saved, many at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::connection::{Connection, Row};
+use super::connection::Row;
 use super::error::StoreError;
-use super::rows::{Cell, Statement, cell, ids};
+use super::rows::{Asked, Cell, Script, Statement, cell, ids};
 use crate::domain::id::InvalidId;
 use crate::domain::merge::{InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::model::Metadata;
@@ -74,12 +74,13 @@ fn version_cells<T>(known: Option<&Observed<T>>) -> [Cell<'static>; 3] {
 
 static LOAD_USERS: Statement<1> = Statement::new("SELECT u.* FROM users u WHERE u.id IN (VALUES {rows})");
 
-pub(super) async fn load_users(
-    db: &mut Connection,
-    users: &BTreeSet<UserId>,
-) -> Result<BTreeMap<UserId, UserState>, StoreError> {
+pub(super) fn load_users<'a>(script: &mut Script<'a>, users: &'a BTreeSet<UserId>) -> Asked {
+    script.add(&LOAD_USERS, ids(users.iter().map(UserId::as_str)))
+}
+
+pub(super) fn users(rows: Vec<Row>) -> Result<BTreeMap<UserId, UserState>, StoreError> {
     let mut states = BTreeMap::new();
-    for row in LOAD_USERS.fetch(db, &ids(users.iter().map(UserId::as_str))).await? {
+    for row in rows {
         let id = user_id(&row, "id")?;
         let known = match version(&row)? {
             Some(version) => Some(Observed { content: user(&row, id.clone())?, version }),
@@ -109,12 +110,11 @@ static SAVE_USERS: Statement<15> = Statement::new(
         deleted_at_ms = excluded.deleted_at_ms",
 );
 
-pub(super) async fn save_users(
-    db: &mut Connection,
-    states: impl Iterator<Item = (&UserId, &UserState)>,
-) -> Result<(), StoreError> {
-    let row = |(id, state)| {
-        let (id, state): (&UserId, &UserState) = (id, state);
+pub(super) fn save_users<'a>(
+    script: &mut Script<'a>,
+    states: impl Iterator<Item = (&'a UserId, &'a UserState)>,
+) {
+    let row = |(id, state): (&'a UserId, &'a UserState)| {
         let [updated, observed, digest] = version_cells(state.known.as_ref());
         let user = state.known.as_ref().map(|known| &known.content);
         [
@@ -135,19 +135,24 @@ pub(super) async fn save_users(
             cell(state.deleted_at_ms),
         ]
     };
-    SAVE_USERS.execute(db, &states.map(row).collect::<Vec<_>>()).await
+    script.add(&SAVE_USERS, states.map(row));
 }
 
 static LOAD_ORGANIZATIONS: Statement<1> =
     Statement::new("SELECT o.* FROM organizations o WHERE o.id IN (VALUES {rows})");
 
-pub(super) async fn load_organizations(
-    db: &mut Connection,
-    organizations: &BTreeSet<OrganizationId>,
+pub(super) fn load_organizations<'a>(
+    script: &mut Script<'a>,
+    organizations: &'a BTreeSet<OrganizationId>,
+) -> Asked {
+    script.add(&LOAD_ORGANIZATIONS, ids(organizations.iter().map(OrganizationId::as_str)))
+}
+
+pub(super) fn organizations(
+    rows: Vec<Row>,
 ) -> Result<BTreeMap<OrganizationId, OrganizationState>, StoreError> {
     let mut states = BTreeMap::new();
-    let rows = ids(organizations.iter().map(OrganizationId::as_str));
-    for row in LOAD_ORGANIZATIONS.fetch(db, &rows).await? {
+    for row in rows {
         let id = organization_id(&row, "id")?;
         let known = match version(&row)? {
             Some(version) => {
@@ -175,12 +180,11 @@ static SAVE_ORGANIZATIONS: Statement<7> = Statement::new(
         deleted_at_ms = excluded.deleted_at_ms",
 );
 
-pub(super) async fn save_organizations(
-    db: &mut Connection,
-    states: impl Iterator<Item = (&OrganizationId, &OrganizationState)>,
-) -> Result<(), StoreError> {
-    let row = |(id, state)| {
-        let (id, state): (&OrganizationId, &OrganizationState) = (id, state);
+pub(super) fn save_organizations<'a>(
+    script: &mut Script<'a>,
+    states: impl Iterator<Item = (&'a OrganizationId, &'a OrganizationState)>,
+) {
+    let row = |(id, state): (&'a OrganizationId, &'a OrganizationState)| {
         let [updated, observed, digest] = version_cells(state.known.as_ref());
         let organization = state.known.as_ref().map(|known| &known.content);
         [
@@ -193,19 +197,22 @@ pub(super) async fn save_organizations(
             cell(state.deleted_at_ms),
         ]
     };
-    SAVE_ORGANIZATIONS.execute(db, &states.map(row).collect::<Vec<_>>()).await
+    script.add(&SAVE_ORGANIZATIONS, states.map(row));
 }
 
 static LOAD_MEMBERSHIPS: Statement<1> =
     Statement::new("SELECT m.* FROM memberships m WHERE m.id IN (VALUES {rows})");
 
-pub(super) async fn load_memberships(
-    db: &mut Connection,
-    memberships: &BTreeSet<MembershipId>,
-) -> Result<BTreeMap<MembershipId, MembershipState>, StoreError> {
+pub(super) fn load_memberships<'a>(
+    script: &mut Script<'a>,
+    memberships: &'a BTreeSet<MembershipId>,
+) -> Asked {
+    script.add(&LOAD_MEMBERSHIPS, ids(memberships.iter().map(MembershipId::as_str)))
+}
+
+pub(super) fn memberships(rows: Vec<Row>) -> Result<BTreeMap<MembershipId, MembershipState>, StoreError> {
     let mut states = BTreeMap::new();
-    let rows = ids(memberships.iter().map(MembershipId::as_str));
-    for row in LOAD_MEMBERSHIPS.fetch(db, &rows).await? {
+    for row in rows {
         let id = MembershipId::parse(row.try_get::<&str, _>("id")?).map_err(foreign("membership id"))?;
         let organization_id = organization_id(&row, "organization_id")?;
         let user_id = user_id(&row, "user_id")?;
@@ -243,13 +250,12 @@ static SAVE_MEMBERSHIPS: Statement<11> = Statement::new(
 );
 
 /// Saves memberships; `fallen` says of which one the user or the organization is deleted.
-pub(super) async fn save_memberships(
-    db: &mut Connection,
-    states: impl Iterator<Item = (&MembershipId, &MembershipState)>,
+pub(super) fn save_memberships<'a>(
+    script: &mut Script<'a>,
+    states: impl Iterator<Item = (&'a MembershipId, &'a MembershipState)>,
     fallen: impl Fn(&MembershipState) -> bool,
-) -> Result<(), StoreError> {
-    let row = |(id, state)| {
-        let (id, state): (&MembershipId, &MembershipState) = (id, state);
+) {
+    let row = |(id, state): (&'a MembershipId, &'a MembershipState)| {
         let [updated, observed, digest] = version_cells(state.known.as_ref());
         let fallen = fallen(state);
         let shown = state.known.as_ref().map(|known| &known.content).filter(|_| !fallen);
@@ -267,19 +273,22 @@ pub(super) async fn save_memberships(
             cell(fallen),
         ]
     };
-    SAVE_MEMBERSHIPS.execute(db, &states.map(row).collect::<Vec<_>>()).await
+    script.add(&SAVE_MEMBERSHIPS, states.map(row));
 }
 
 static LOAD_INVITATIONS: Statement<1> =
     Statement::new("SELECT i.* FROM invitations i WHERE i.id IN (VALUES {rows})");
 
-pub(super) async fn load_invitations(
-    db: &mut Connection,
-    invitations: &BTreeSet<InvitationId>,
-) -> Result<BTreeMap<InvitationId, InvitationState>, StoreError> {
+pub(super) fn load_invitations<'a>(
+    script: &mut Script<'a>,
+    invitations: &'a BTreeSet<InvitationId>,
+) -> Asked {
+    script.add(&LOAD_INVITATIONS, ids(invitations.iter().map(InvitationId::as_str)))
+}
+
+pub(super) fn invitations(rows: Vec<Row>) -> Result<BTreeMap<InvitationId, InvitationState>, StoreError> {
     let mut states = BTreeMap::new();
-    let rows = ids(invitations.iter().map(InvitationId::as_str));
-    for row in LOAD_INVITATIONS.fetch(db, &rows).await? {
+    for row in rows {
         let id = InvitationId::parse(row.try_get::<&str, _>("id")?).map_err(foreign("invitation id"))?;
         let organization_id = (row.try_get::<Option<&str>, _>("organization_id")?)
             .map(OrganizationId::parse)
@@ -328,13 +337,12 @@ static SAVE_INVITATIONS: Statement<14> = Statement::new(
 
 /// Saves invitations; `fallen` says of which one the user or the organization is deleted. Of such a one only
 /// ids remain: even the digest of an address could confirm a guess.
-pub(super) async fn save_invitations(
-    db: &mut Connection,
-    states: impl Iterator<Item = (&InvitationId, &InvitationState)>,
+pub(super) fn save_invitations<'a>(
+    script: &mut Script<'a>,
+    states: impl Iterator<Item = (&'a InvitationId, &'a InvitationState)>,
     fallen: impl Fn(&InvitationState) -> bool,
-) -> Result<(), StoreError> {
-    let row = |(id, state)| {
-        let (id, state): (&InvitationId, &InvitationState) = (id, state);
+) {
+    let row = |(id, state): (&'a InvitationId, &'a InvitationState)| {
         let fallen = fallen(state);
         let known = state.known.as_ref().filter(|_| !fallen);
         let [updated, observed, digest] = version_cells(known);
@@ -356,5 +364,5 @@ pub(super) async fn save_invitations(
             cell(fallen),
         ]
     };
-    SAVE_INVITATIONS.execute(db, &states.map(row).collect::<Vec<_>>()).await
+    script.add(&SAVE_INVITATIONS, states.map(row));
 }

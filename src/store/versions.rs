@@ -5,30 +5,32 @@
 
 use std::collections::BTreeSet;
 
-use super::connection::{Connection, Pool};
+use super::connection::{Connection, Pool, Row};
 use super::error::StoreError;
-use super::listener;
 use super::project::Place;
-use super::rows::{Statement, cell};
+use super::rows::{Asked, Script, Statement, cell, ids};
 use super::states::organization_id;
 use crate::domain::OrganizationId;
 
-const NEXT: &str = "INSERT INTO sequences (name, value) VALUES ('version', 1)
-    ON CONFLICT (name) DO UPDATE SET value = sequences.value + 1 RETURNING value";
+static NEXT: Statement<2> = Statement::new(
+    "INSERT INTO sequences (name, value) VALUES {rows}
+    ON CONFLICT (name) DO UPDATE SET value = sequences.value + 1 RETURNING value",
+);
 
 /// A member that is listed now was upserted. One that was listed before was removed. Of anybody else nobody
 /// is told, but what is known of a caller may be new.
-static LOG_MEMBERS: Statement<4> = Statement::new(
+static LOG_MEMBERS: Statement<3> = Statement::new(
     "INSERT INTO changes (version, organization_id, user_id, kind)
-    SELECT r.column1, r.column2, r.column3, CASE WHEN x.user_id IS NOT NULL THEN 'upserted'
-        WHEN r.column4 = 1 THEN 'removed' ELSE 'hidden' END
+    SELECT (SELECT s.value FROM sequences s WHERE s.name = 'version'), r.column1, r.column2,
+        CASE WHEN x.user_id IS NOT NULL THEN 'upserted' WHEN r.column3 = 1 THEN 'removed' ELSE 'hidden' END
     FROM (VALUES {rows}) AS r
-    LEFT JOIN members x ON x.organization_id = r.column2 AND x.user_id = r.column3",
+    LEFT JOIN members x ON x.organization_id = r.column1 AND x.user_id = r.column2",
 );
 
-static LOG_ORGANIZATIONS: Statement<2> = Statement::new(
+static LOG_ORGANIZATIONS: Statement<1> = Statement::new(
     "INSERT INTO changes (version, organization_id, user_id, kind)
-    SELECT r.column1, r.column2, '', 'organization' FROM (VALUES {rows}) AS r",
+    SELECT (SELECT s.value FROM sequences s WHERE s.name = 'version'), r.column1, '', 'organization'
+    FROM (VALUES {rows}) AS r",
 );
 
 /// What a batch touched.
@@ -41,34 +43,35 @@ pub(super) struct Touched {
     pub(super) organizations: BTreeSet<OrganizationId>,
 }
 
-/// The organizations that a batch touched, and their version.
-#[derive(Default)]
-pub(super) struct Bumped {
-    pub(super) touched: BTreeSet<OrganizationId>,
-    pub(super) version: Option<i64>,
+impl Touched {
+    fn is_nothing(&self) -> bool {
+        self.places.is_empty() && self.organizations.is_empty()
+    }
+
+    /// All organizations of which an answer may be another one.
+    pub(super) fn all(self) -> BTreeSet<OrganizationId> {
+        let mut all = self.organizations;
+        all.extend(self.places.into_iter().map(|(organization, _)| organization));
+        all
+    }
 }
 
-/// Gives every organization that was touched its new version.
-pub(super) async fn bump(db: &mut Connection, touched: Touched) -> Result<Bumped, StoreError> {
-    let Touched { places, unlisted, organizations } = touched;
-    if places.is_empty() && organizations.is_empty() {
-        return Ok(Bumped::default());
-    }
-    let version: i64 = db.fetch_one(NEXT, &[]).await?.try_get(0)?;
-    let rows: Vec<_> = (places.iter())
-        .map(|place| {
-            let (organization, user) = place;
-            let was_listed = unlisted.contains(place);
-            [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(was_listed)]
-        })
-        .collect();
-    LOG_MEMBERS.execute(db, &rows).await?;
-    let rows: Vec<_> = organizations.iter().map(|id| [cell(version), cell(id.as_str())]).collect();
-    LOG_ORGANIZATIONS.execute(db, &rows).await?;
-    listener::ring(db).await?;
-    let mut touched = organizations;
-    touched.extend(places.into_iter().map(|(organization, _)| organization));
-    Ok(Bumped { touched, version: Some(version) })
+/// Gives every organization that was touched its new version, once the lists are as they shall be.
+pub(super) fn bump<'a>(script: &mut Script<'a>, touched: &'a Touched) -> Asked {
+    let row = |place: &'a Place| {
+        let (organization, user) = place;
+        [cell(organization.as_str()), cell(user.as_str()), cell(touched.unlisted.contains(place))]
+    };
+    let first = (!touched.is_nothing()).then(|| [cell("version"), cell(1)]);
+    let next = script.add(&NEXT, first);
+    script.add(&LOG_MEMBERS, touched.places.iter().map(row));
+    script.add(&LOG_ORGANIZATIONS, ids(touched.organizations.iter().map(OrganizationId::as_str)));
+    next
+}
+
+/// What [`NEXT`] answered; `None` when nothing was touched.
+pub(super) fn bumped(rows: &[Row]) -> Result<Option<i64>, StoreError> {
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
 }
 
 /// How many changes are kept for those who come back: a feed that is resumed, another process.

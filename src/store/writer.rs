@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
+use super::checkpoint::Checkpoints;
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
@@ -59,6 +60,8 @@ pub(super) struct Writer {
     place: Option<Place>,
     /// Keeps the file open, and thus its log in place, whatever becomes of the others.
     anchor: Option<SqliteConnection>,
+    /// Of a file.
+    checkpoints: Option<Checkpoints>,
 }
 
 impl Writer {
@@ -82,12 +85,13 @@ impl Writer {
             feed,
             place: None,
             anchor: None,
+            checkpoints: None,
         }
     }
 
     /// Into a file that `anchor` keeps open.
-    pub(super) fn on_file(self, place: Place, anchor: SqliteConnection) -> Self {
-        Self { place: Some(place), anchor: Some(anchor), ..self }
+    pub(super) fn on_file(self, place: Place, anchor: SqliteConnection, checkpoints: Checkpoints) -> Self {
+        Self { place: Some(place), anchor: Some(anchor), checkpoints: Some(checkpoints), ..self }
     }
 
     pub(super) fn place(&self) -> Option<Place> {
@@ -211,6 +215,9 @@ impl Writer {
         self.feed.wrote(written.version);
         if written.erased {
             self.erased.notify_one();
+        }
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.wrote(work.len());
         }
         Ok(written.outcomes)
     }
