@@ -5,52 +5,63 @@
 //! figures.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::sqlite;
 
-/// How many pieces of work make a portion: some hundred pages. A pass writes many pages in each, and most of them
-/// again and again; it is left to the commits.
+/// How many pieces of work make a portion: some hundred pages. A pass writes many pages with each piece, and most of
+/// them again and again; its pages are left to the commits.
 const PORTION: usize = 128;
 
-/// Counts what is written.
+/// Counts what is written, and has the log written back.
 pub(super) struct Checkpoints {
     written: usize,
-    due: Arc<Notify>,
+    due: mpsc::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Checkpoints {
-    /// Starts the task. It ends when the store closes.
-    pub(super) fn start(path: PathBuf, closing: CancellationToken) -> Self {
-        let due = Arc::new(Notify::new());
-        let notified = Arc::clone(&due);
-        tokio::spawn(async move { closing.run_until_cancelled(run(path, notified)).await });
-        Self { written: 0, due }
+    /// Starts the task.
+    pub(super) fn start(path: PathBuf) -> Self {
+        let (due, asked) = mpsc::channel(1);
+        Self { written: 0, due, task: tokio::spawn(run(path, asked)) }
     }
 
     /// So much was committed.
     pub(super) fn wrote(&mut self, work: usize) {
         self.written += work;
-        if self.written >= PORTION {
+        // What is committed while one portion waits is written back with it.
+        if self.written >= PORTION && self.due.try_send(()).is_ok() {
             self.written = 0;
-            self.due.notify_one();
+        }
+    }
+
+    /// Ends the task, and with it its connection.
+    pub(super) async fn stop(self) {
+        drop(self.due);
+        if let Err(error) = self.task.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "writing the log back ended badly");
         }
     }
 }
 
-async fn run(path: PathBuf, due: Arc<Notify>) {
+async fn run(path: PathBuf, mut asked: mpsc::Receiver<()>) {
     let mut connection = None;
-    loop {
-        due.notified().await;
+    while asked.recv().await.is_some() {
         if let Err(error) = write_back(&path, &mut connection).await {
             // Commits write the log back when nobody else does.
             tracing::warn!(error = &error as &dyn std::error::Error, "the log was not written back");
             connection = None;
         }
+    }
+    if let Some(connection) = connection
+        && let Err(error) = connection.close().await
+    {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not closed");
     }
 }
 

@@ -118,7 +118,7 @@ impl Store {
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
-        let checkpoints = Checkpoints::start(path.to_owned(), closing.clone());
+        let checkpoints = Checkpoints::start(path.to_owned());
         let writer = writer.on_file(place, anchor, checkpoints);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }

@@ -145,6 +145,9 @@ impl Writer {
         }
         drop(self.connection);
         self.pool.close().await;
+        if let Some(checkpoints) = self.checkpoints {
+            checkpoints.stop().await;
+        }
         if let Some(anchor) = self.anchor
             && let Err(error) = anchor.close().await
         {
