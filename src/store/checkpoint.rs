@@ -2,7 +2,7 @@
 //!
 //! A commit that finds the log long writes it back before it returns, and everybody waits for that. Done here, in small
 //! portions, next to nothing is left for that commit, and the log begins anew all the same. `benches/README.md` has the
-//! figures.
+//! figures. Before 3.51.3 SQLite could damage a file when one connection wrote the log back while another began it anew.
 
 use std::path::{Path, PathBuf};
 
@@ -51,11 +51,16 @@ impl Checkpoints {
 
 async fn run(path: PathBuf, mut asked: mpsc::Receiver<()>) {
     let mut connection = None;
+    let mut works = true;
     while asked.recv().await.is_some() {
-        if let Err(error) = write_back(&path, &mut connection).await {
-            // Commits write the log back when nobody else does.
-            tracing::warn!(error = &error as &dyn std::error::Error, "the log was not written back");
+        let done = write_back(&path, &mut connection).await;
+        let worked = std::mem::replace(&mut works, done.is_ok());
+        if let Err(error) = done {
             connection = None;
+            // Commits write the log back when nobody else does.
+            if worked {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the log is not written back");
+            }
         }
     }
     if let Some(connection) = connection
@@ -73,4 +78,17 @@ async fn write_back(path: &Path, connection: &mut Option<SqliteConnection>) -> R
     };
     sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_is_one_that_does_not_damage_the_file() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut db).await.unwrap();
+        let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(parts >= vec![3, 51, 3], "{version}");
+    }
 }

@@ -168,3 +168,22 @@ pub(super) async fn forget(db: &Pool, before_ms: i64, limit: i64) -> Result<u64,
     db.commit().await?;
     Ok(forgotten)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::members::tests::plan;
+
+    /// The writer waits for it.
+    #[tokio::test]
+    async fn an_erasure_reads_no_more_than_it_blanks() {
+        for (statement, index) in [
+            (&ERASE_USERS, "SEARCH events USING INDEX events_by_user (user_id=?)"),
+            (&ERASE_MEMBERSHIPS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
+            (&ERASE_INVITATIONS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
+        ] {
+            let plan = plan(statement.over_one()).await;
+            assert!(plan.starts_with(index), "{plan}");
+        }
+    }
+}

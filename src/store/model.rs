@@ -1,7 +1,7 @@
 //! The part of the read model that a batch is about.
 //!
-//! It is loaded with one script, grows in memory as `domain::merge` decides, and is saved with two more, with all
-//! that follows from what grew: what falls with a deleted parent, and who is listed.
+//! It is loaded with one script, or two, grows in memory as `domain::merge` decides, and is saved with two more, with
+//! all that follows from what grew: what falls with a deleted parent, and who is listed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -315,13 +315,17 @@ impl Model {
             || state.organization_id.as_ref().is_some_and(|id| self.is_organization_deleted(id))
     }
 
-    /// Whether a delivery is about a deleted user, so that its payload must not be kept.
+    /// Whether a delivery is about a deleted user, so that its payload must not be kept. One that names nobody is about
+    /// whoever has its membership, or accepted its invitation.
     pub(super) fn is_erased(&self, delivery: &Delivery) -> bool {
+        if let Some(user) = &delivery.user_id {
+            return self.is_user_deleted(user);
+        }
         let invitation = delivery.invitation_id().and_then(|id| self.invitations.get(&id));
         let accepted_by = invitation.and_then(|invitation| invitation.user_id.as_ref());
         let membership = delivery.membership_id().and_then(|id| self.memberships.get(&id));
         let member = membership.map(|membership| &membership.user_id);
-        delivery.user_id.iter().chain(accepted_by).chain(member).any(|id| self.is_user_deleted(id))
+        accepted_by.into_iter().chain(member).any(|id| self.is_user_deleted(id))
     }
 
     /// Deleted users of whom this batch may have left something in the journal: those that it deleted, and

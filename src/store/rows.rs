@@ -2,7 +2,7 @@
 //! a row of its own costs a round trip.
 //!
 //! PostgreSQL takes all rows with one statement, as an array for each column. SQLite takes them in lots of a few sizes,
-//! so that a handful of prepared statements serves every batch.
+//! so that prepared statements can be used again, and small ones together.
 
 use std::sync::{Arc, OnceLock};
 
@@ -89,12 +89,18 @@ impl From<bool> for Cell<'_> {
 }
 
 /// A statement over rows of so many columns. `VALUES {rows}` in its text stands for them.
-pub(super) struct Statement<const COLUMNS: usize>(Texts);
+pub(super) struct Statement<const COLUMNS: usize>(Forms);
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
         let sqlite = [const { OnceLock::new() }; LOTS.len()];
-        Self(Texts { text, columns: COLUMNS, sqlite, postgres: OnceLock::new() })
+        Self(Forms { text, columns: COLUMNS, sqlite, postgres: OnceLock::new() })
+    }
+
+    /// Over one row, for SQLite.
+    #[cfg(test)]
+    pub(super) fn over_one(&self) -> String {
+        self.0.text.replace("{rows}", &placeholders(COLUMNS, 1, unnamed))
     }
 
     /// Runs it over rows, and answers with what it returns; nothing when there are none.
@@ -108,14 +114,14 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
 }
 
 /// A statement as each database takes it.
-struct Texts {
+struct Forms {
     text: &'static str,
     columns: usize,
     sqlite: [OnceLock<Arc<str>>; LOTS.len()],
     postgres: OnceLock<Arc<str>>,
 }
 
-impl Texts {
+impl Forms {
     async fn fetch(&'static self, db: &mut Connection, cells: &[Cell<'_>]) -> Result<Vec<Row>, StoreError> {
         let Some(first) = cells.get(..self.columns) else { return Ok(Vec::new()) };
         if let Some(arrays) = db.arrays() {
@@ -166,7 +172,7 @@ impl Texts {
 /// a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
 /// one before.
 #[derive(Default)]
-pub(super) struct Script<'a>(Vec<(&'static Texts, Vec<Cell<'a>>)>);
+pub(super) struct Script<'a>(Vec<(&'static Forms, Vec<Cell<'a>>)>);
 
 /// The place of a statement in its script.
 #[derive(Debug, Clone, Copy)]
@@ -195,21 +201,21 @@ impl<'a> Script<'a> {
 
     /// Runs them all.
     pub(super) async fn run(self, db: &mut Connection) -> Result<Answers, StoreError> {
-        let is_small = self.0.iter().all(|(texts, cells)| cells.len() <= texts.columns * TOGETHER);
+        let is_small = self.0.iter().all(|(forms, cells)| cells.len() <= forms.columns * TOGETHER);
         if is_small && !db.is_postgres() {
             return self.run_together(db).await;
         }
         let mut answers = Vec::with_capacity(self.0.len());
-        for (texts, cells) in self.0 {
-            answers.push(texts.fetch(db, &cells).await?);
+        for (forms, cells) in self.0 {
+            answers.push(forms.fetch(db, &cells).await?);
         }
         Ok(Answers(answers))
     }
 
     async fn run_together(self, db: &mut Connection) -> Result<Answers, StoreError> {
         let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
-        for (at, (texts, cells)) in self.0.iter().enumerate() {
-            for (text, cells) in texts.lots(cells) {
+        for (at, (forms, cells)) in self.0.iter().enumerate() {
+            for (text, cells) in forms.lots(cells) {
                 together.push_str(text);
                 together.push(';');
                 all_cells.extend_from_slice(cells);

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sqlite;
 
 /// How long one try may keep the writer waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait for a portion that is being written back.
+const MOMENT: Duration = Duration::from_millis(10);
 /// How long to wait after an erasure, for those that come with it.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between tries. Something like Litestream reads all the time, and each try delays deliveries.
@@ -39,7 +42,7 @@ async fn run(path: PathBuf, erased: Arc<Notify>) {
             pause = LONGEST_PAUSE.min(pause * 2);
             match truncate_log(&path).await {
                 Ok(true) => break,
-                Ok(false) => tracing::debug!("the log is being read; what was erased leaves it later"),
+                Ok(false) => tracing::debug!("the log is in use; what was erased leaves it later"),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut");
                 }
@@ -62,8 +65,16 @@ pub(super) async fn cut_patiently(path: &std::path::Path, tries: u32) -> Result<
 /// False when readers were in the way.
 async fn truncate_log(path: &std::path::Path) -> Result<bool, sqlx::Error> {
     let mut connection = sqlite::connect_patiently(path, PATIENCE).await?;
-    let (busy, _, _): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+    let until = Instant::now() + PATIENCE;
+    let is_cut = loop {
+        let (busy, _, _): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+        if busy == 0 || Instant::now() >= until {
+            break busy == 0;
+        }
+        // SQLite waits for readers, but not for another connection that writes the log back.
+        tokio::time::sleep(MOMENT).await;
+    };
     connection.close().await?;
-    Ok(busy == 0)
+    Ok(is_cut)
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(
     let _ = writeln!(std::io::stdout(), "{text}");
     if !is_cut {
         eprintln!(
-            "The database's log file still holds old pages, because it is being read; run this again in a while."
+            "The database's log file still holds old pages, because it is in use; run this again in a while."
         );
     }
     Ok(())
