@@ -93,7 +93,7 @@ impl Rolls {
     fn new(texts: &Texts, unlisted: &str) -> Self {
         // Of a longer list it is asked at the end.
         let is_all = "(SELECT COUNT(*) FROM
-            (SELECT 1 FROM members some WHERE some.organization_id = $1 LIMIT $4) AS first) < $4";
+            (SELECT 1 FROM members y WHERE y.organization_id = $1 LIMIT $4) AS listed) < $4";
         let both = |list| format!("SELECT ({list}), CASE WHEN {is_all} THEN ({unlisted}) END");
         Self { account: both(texts.account), email: both(texts.email) }
     }
