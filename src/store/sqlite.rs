@@ -26,7 +26,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many pages the log grows by before a commit writes it back. What is written again meanwhile, which is most of
 /// the upper pages and in a pass many of the others, is written back once. See `checkpoint.rs` for deliveries.
-const LOG_PAGES: &str = "16384";
+const LOG_PAGES: &str = "8192";
 
 /// How each connection to the file is set up.
 fn options(path: &Path) -> SqliteConnectOptions {

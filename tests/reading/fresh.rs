@@ -102,15 +102,15 @@ async fn a_change_is_seen_at_once_while_nothing_is_kept() {
     renames_are_seen_at_once(0).await;
 }
 
-#[tokio::test]
-async fn who_is_banned_or_removed_is_refused_at_once() {
+/// Bo, and Ada as an admin, ask for `users` and `admin` again and again while they lose what they may.
+async fn who_may_not_is_refused_at_once(users: &str, admins: &str) {
     let mut town = town(256).await;
     let [harbour, lighthouse] = town.organizations.clone();
     let tokens = [&harbour, &lighthouse].map(|organization| town.token(organization, &town.bo, "member"));
     let ask = async |town: &Town| {
         let mut answers = Vec::new();
         for token in &tokens {
-            answers.push(town.site.get(USERS, token).await.status.as_u16());
+            answers.push(town.site.get(users, token).await.status.as_u16());
         }
         answers
     };
@@ -129,13 +129,27 @@ async fn who_is_banned_or_removed_is_refused_at_once() {
     // And who lost the role stops being an admin.
     let admin = town.token(&lighthouse, &town.ada, "admin");
     for _ in 0..2 {
-        assert_eq!(town.site.get(ADMIN, &admin).await.status, 200);
+        assert_eq!(town.site.get(admins, &admin).await.status, 200);
     }
     let membership = town.site.clerk.membership_id(&town.ada, &lighthouse).unwrap();
     let demoted = town.site.clerk.change_role(&membership, "org:member").unwrap();
     assert_eq!(town.site.deliver(&demoted).await, "200 applied");
-    assert_eq!(town.site.get(ADMIN, &admin).await.problem(), "403 FORBIDDEN");
-    assert_eq!(town.site.get(USERS, &admin).await.status, 200);
+    assert_eq!(town.site.get(admins, &admin).await.problem(), "403 FORBIDDEN");
+    assert_eq!(town.site.get(users, &admin).await.status, 200);
+    let closed = town.site.clerk.delete_organization(&lighthouse).unwrap();
+    assert_eq!(town.site.deliver(&closed).await, "200 applied");
+    assert_eq!(town.site.get(users, &admin).await.problem(), "403 FORBIDDEN");
+}
+
+#[tokio::test]
+async fn who_is_banned_or_removed_is_refused_a_list_at_once() {
+    who_may_not_is_refused_at_once(USERS, ADMIN).await;
+}
+
+/// Nobody asks for whole lists, so that what is remembered of the callers judges.
+#[tokio::test]
+async fn who_is_banned_or_removed_is_refused_a_page_at_once() {
+    who_may_not_is_refused_at_once(&format!("{USERS}?limit=1"), &format!("{ADMIN}?limit=1")).await;
 }
 
 /// What a request says that decides the form of the answer.
