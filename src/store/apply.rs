@@ -13,9 +13,9 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
 use super::model::Model;
+use super::project;
 use super::rows::Script;
 use super::writer::BUDGET_KIB;
-use super::{listener, project};
 use crate::domain::difference::difference;
 use crate::domain::merge::Effect;
 use crate::domain::{Change, Difference, OrganizationId, Outcome};
@@ -129,13 +129,11 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     let mut script = Script::default();
     let places = model.save(&mut script);
     let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
+    model.fell(&mut script);
     let erased_users = model.erased_users();
     journal::erase(&mut script, &erased_users);
     let places = project::places(&script.run(db).await?.take(places))?;
     let (touched, version) = model.project(db, places).await?;
-    if version.is_some() {
-        listener::ring(db).await?;
-    }
     let (touched, erased) = (touched.all(), !erased_users.is_empty());
     Ok(Written { outcomes, version, erased, touched, last_applied_ms })
 }

@@ -4,6 +4,7 @@
 //! same text, with `$1` for parameters; where they do not, a constant or a `match` says so where it happens.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -13,8 +14,8 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{
-    ColumnIndex, Database, Decode, Either, Encode, Executor as _, FromRow, IntoArguments, Postgres, Row as _,
-    SqlSafeStr, SqlStr, Sqlite, Type,
+    Column as _, Database, Decode, Either, Encode, Executor as _, FromRow, IntoArguments, Postgres, Row as _,
+    SqlSafeStr, SqlStr, Sqlite, Type, ValueRef as _,
 };
 use tokio::time::timeout;
 
@@ -162,6 +163,14 @@ impl Connection {
         self.begin("BEGIN IMMEDIATE", BEGIN_WRITING).await
     }
 
+    /// Has PostgreSQL plan every statement anew.
+    pub(super) async fn forget_plans(&mut self) -> Result<(), StoreError> {
+        if let Kind::Postgres(db) = &mut self.kind {
+            timeout(PATIENCE, db.execute("DISCARD PLANS")).await.map_err(|_| StoreError::Silent)??;
+        }
+        Ok(())
+    }
+
     async fn begin(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), StoreError> {
         let text = if matches!(self.kind, Kind::Sqlite(_)) { sqlite } else { postgres };
         let _: Done = run!(self, db => db.execute(text));
@@ -272,37 +281,92 @@ impl From<Vec<SqliteRow>> for Rows {
 
 impl From<Vec<PgRow>> for Rows {
     fn from(rows: Vec<PgRow>) -> Self {
-        Self(rows.into_iter().map(Row::Postgres).collect())
+        let whole = |row: PgRow| {
+            let columns = 0..row.len();
+            Row::Postgres(row, columns)
+        };
+        Self(rows.into_iter().map(whole).collect())
     }
 }
 
 /// A row of either database. Numbers, and flags in tables, are read as `i64`, conditions as `bool`.
 pub(super) enum Row {
     Sqlite(SqliteRow),
-    Postgres(PgRow),
+    /// These of its columns.
+    Postgres(PgRow, Range<usize>),
+}
+
+/// Says which column: its name, or its place.
+pub(super) enum Which<'a> {
+    Name(&'a str),
+    Place(usize),
+}
+
+impl<'a> From<&'a str> for Which<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<usize> for Which<'_> {
+    fn from(place: usize) -> Self {
+        Self::Place(place)
+    }
 }
 
 impl Row {
     /// The value of a column.
-    pub(super) fn try_get<'r, T, I>(&'r self, column: I) -> Result<T, sqlx::Error>
+    pub(super) fn try_get<'r, 'n, T, W>(&'r self, which: W) -> Result<T, sqlx::Error>
     where
         T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
-        I: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+        W: Into<Which<'n>>,
     {
-        match self {
-            Self::Sqlite(row) => row.try_get(column),
-            Self::Postgres(row) => row.try_get(column),
+        match (self, which.into()) {
+            (Self::Sqlite(row), Which::Name(name)) => row.try_get(name),
+            (Self::Sqlite(row), Which::Place(place)) => row.try_get(place),
+            (Self::Postgres(row, columns), Which::Name(name)) => {
+                let ours = row.columns().get(columns.clone()).unwrap_or_default();
+                let place = ours.iter().position(|column| column.name() == name);
+                row.try_get(
+                    columns.start + place.ok_or_else(|| sqlx::Error::ColumnNotFound(name.to_owned()))?,
+                )
+            }
+            (Self::Postgres(row, columns), Which::Place(place)) => row.try_get(columns.start + place),
         }
     }
 
-    /// All values, in order.
+    /// All values of a whole row, in order.
     pub(super) fn tuple<'r, T>(&'r self) -> Result<T, sqlx::Error>
     where
         T: FromRow<'r, SqliteRow> + FromRow<'r, PgRow>,
     {
         match self {
             Self::Sqlite(row) => T::from_row(row),
-            Self::Postgres(row) => T::from_row(row),
+            Self::Postgres(row, _) => T::from_row(row),
         }
     }
+
+    /// Which part of a joined statement it comes from, and those of its columns. Each part begins with a column
+    /// [`PART`], which is empty in the rows of the others.
+    pub(super) fn part(self) -> Result<(usize, Self), sqlx::Error> {
+        let Self::Postgres(row, columns) = self else { return Ok((0, self)) };
+        let places = || {
+            columns
+                .clone()
+                .filter(|place| row.columns().get(*place).is_some_and(|column| column.name() == PART))
+        };
+        let mut number = 0;
+        for place in places() {
+            if !row.try_get_raw(place)?.is_null() {
+                break;
+            }
+            number += 1;
+        }
+        let start = places().nth(number).ok_or_else(|| sqlx::Error::ColumnNotFound(PART.to_owned()))?;
+        let end = places().nth(number + 1).unwrap_or(columns.end);
+        Ok((number, Self::Postgres(row, start + 1..end)))
+    }
 }
+
+/// The column with which each part of a joined statement begins.
+pub(super) const PART: &str = "part";

@@ -132,6 +132,7 @@ static ERASE_MEMBERSHIPS: Statement<1> = Statement::new(
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
 /// and of the invitations that they accepted.
 pub(super) fn erase<'a>(script: &mut Script<'a>, users: &BTreeSet<&'a UserId>) {
+    script.then();
     for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
         script.add(statement, ids(users.iter().map(|id| id.as_str())));
     }

@@ -17,11 +17,12 @@ use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
+use super::rows::{Script, Statement, cell};
 use super::watch::{Look, Own, Seen, Watch};
 
 /// Sites that share a database by schemas share the bell too, which costs a few looks.
 const BELL: &str = "roster";
-const RING: &str = "SELECT pg_notify('roster', '')";
+static RING: Statement<1> = Statement::new("SELECT pg_notify(r.column1, '') FROM (VALUES {rows}) AS r");
 
 /// How often to look when the bell is silent; what others write is to be seen within a second.
 const EVERY: Duration = Duration::from_millis(250);
@@ -36,11 +37,8 @@ pub(super) const ALL_HEAR: Duration = Duration::from_millis(800);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Rings when the transaction commits. A file has one service, which watches the file.
-pub(super) async fn ring(db: &mut Connection) -> Result<(), StoreError> {
-    if db.is_postgres() {
-        db.fetch(RING, &[]).await?;
-    }
-    Ok(())
+pub(super) fn ring(script: &mut Script<'_>) {
+    script.add(&RING, [[cell(BELL)]]);
 }
 
 /// Listens until the store closes, on a pool of two connections.

@@ -10,6 +10,7 @@ use super::apply::Work;
 use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery};
+use super::listener;
 use super::parents::{self, Keys, Parent};
 use super::project::{self, Place};
 use super::rows::{Answers, Asked, Script};
@@ -29,6 +30,8 @@ pub(super) struct Model {
     parents: BTreeMap<UserId, Parent>,
     /// Of organizations that the batch does not change, those that are deleted.
     deleted_organizations: BTreeSet<OrganizationId>,
+    /// Of the last batch that changed an answer.
+    last_version: i64,
     grown: Grown,
 }
 
@@ -107,6 +110,7 @@ impl Model {
             invitations.extend(delivery.invitation_id());
         }
         let mut script = Script::default();
+        let last_version = versions::load_last(&mut script);
         let settled = journal::load_settled(&mut script, work.iter().filter_map(|work| work.delivery()));
         let memberships = states::load_memberships(&mut script, &memberships);
         let invitations = states::load_invitations(&mut script, &invitations);
@@ -121,6 +125,7 @@ impl Model {
             organizations: states::organizations(answers.take(loaded_organizations))?,
             memberships: states::memberships(answers.take(memberships))?,
             invitations: states::invitations(answers.take(invitations))?,
+            last_version: versions::last(&answers.take(last_version))?,
             ..Self::default()
         };
         model.learn_of(&mut answers, asked_parents)?;
@@ -338,7 +343,7 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    /// Saves what grew, and what falls with it. Asks for every place of those who changed.
+    /// Saves what grew. Asks for every place of those who changed, but for those that this batch makes.
     pub(super) fn save<'a>(&'a self, script: &mut Script<'a>) -> Asked {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(script, users.iter().filter(|(id, _)| grown.users.contains_key(id)));
@@ -348,18 +353,23 @@ impl Model {
         states::save_memberships(script, grown_memberships, |state| self.membership_fell(state));
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
         states::save_invitations(script, grown_invitations, |state| self.invitation_fell(state));
+        let changed_users = grown.users.iter().filter(|(_, growth)| growth.is_seen()).map(|(id, _)| id);
+        project::load_places(script, changed_users)
+    }
 
+    /// Removes what falls with those that this batch deletes.
+    pub(super) fn fell<'a>(&'a self, script: &mut Script<'a>) {
+        let grown = &self.grown;
         let deleted =
             grown.users.iter().filter(|(id, growth)| !growth.before.deleted && self.is_user_deleted(id));
         let deleted_users: Vec<_> = deleted.map(|(id, _)| id).collect();
         let deleted = (grown.organizations.iter())
             .filter(|(id, growth)| !growth.before.deleted && self.is_organization_deleted(id));
         let deleted_organizations: Vec<_> = deleted.map(|(id, _)| id).collect();
+        script.then();
         project::fall_with_users(script, &deleted_users);
+        script.then();
         project::fall_with_organizations(script, &deleted_organizations);
-
-        let changed_users = grown.users.iter().filter(|(_, growth)| growth.is_seen()).map(|(id, _)| id);
-        project::load_places(script, changed_users)
     }
 
     /// Puts on the lists, and takes off them, who belongs there now that all is saved; gives what is touched its
@@ -391,8 +401,15 @@ impl Model {
             .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
             .filter_map(|place| Some((place, keys_of(&place.1)?)));
         project::list(&mut script, listed);
-        let version = versions::bump(&mut script, &touched);
-        let version = versions::bumped(&script.run(db).await?.take(version))?;
+        let version = (!touched.is_nothing()).then(|| self.last_version.saturating_add(1));
+        if let Some(version) = version {
+            script.then();
+            versions::bump(&mut script, &touched, version);
+            if db.is_postgres() {
+                listener::ring(&mut script);
+            }
+        }
+        script.run(db).await?;
         Ok((touched, version))
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use sqlx::AssertSqlSafe;
 
-use super::connection::{Connection, Row};
+use super::connection::{Connection, PART, Row};
 use super::error::StoreError;
 
 /// How many rows go into one statement of SQLite. The widest row times the greatest lot stays far below the 32,766
@@ -125,7 +125,9 @@ impl Forms {
     async fn fetch(&'static self, db: &mut Connection, cells: &[Cell<'_>]) -> Result<Vec<Row>, StoreError> {
         let Some(first) = cells.get(..self.columns) else { return Ok(Vec::new()) };
         if let Some(arrays) = db.arrays() {
-            return arrays.fetch(self.over_arrays(first), &columns(cells, self.columns)).await;
+            let text = self.postgres.get_or_init(|| self.over_arrays(first, 1).into());
+            // Marks for parameters, their types and names of columns.
+            return arrays.fetch(AssertSqlSafe(Arc::clone(text)), &columns(cells, self.columns)).await;
         }
         let mut answers = Vec::new();
         for (text, cells) in self.lots(cells) {
@@ -150,19 +152,21 @@ impl Forms {
         })
     }
 
-    /// The text for PostgreSQL, for any number of rows like this one: an array for each column.
-    fn over_arrays(&'static self, row: &[Cell<'_>]) -> Text {
-        let text = self.postgres.get_or_init(|| {
-            let (arrays, names): (Vec<_>, Vec<_>) = (row.iter().zip(1..))
-                .map(|(cell, number)| {
-                    (format!("${number}::{}[]", cell.postgres()), format!("column{number}"))
-                })
-                .unzip();
-            let rows = format!("SELECT * FROM UNNEST({}) AS u ({})", arrays.join(", "), names.join(", "));
-            self.text.replace("VALUES {rows}", &rows).into()
-        });
-        // Marks for parameters, their types and names of columns.
-        AssertSqlSafe(Arc::clone(text))
+    /// The text for PostgreSQL, for any number of rows like this one: an array for each column, the parameters
+    /// from `first` on.
+    fn over_arrays(&self, row: &[Cell<'_>], first: usize) -> String {
+        let (arrays, names): (Vec<_>, Vec<_>) = (row.iter().zip(1..))
+            .map(|(cell, number)| {
+                (format!("${}::{}[]", first + number - 1, cell.postgres()), format!("column{number}"))
+            })
+            .unzip();
+        let rows = format!("SELECT * FROM UNNEST({}) AS u ({})", arrays.join(", "), names.join(", "));
+        self.text.replace("VALUES {rows}", &rows)
+    }
+
+    /// Whether it returns rows, and nothing else.
+    fn asks(&self) -> bool {
+        self.text.starts_with("SELECT")
     }
 }
 
@@ -171,8 +175,20 @@ impl Forms {
 /// To SQLite they go together, as one text: each hand-over to the thread of a connection and back takes longer than
 /// a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
 /// one before.
+///
+/// PostgreSQL is given those of a step as one statement, because each round trip takes longer than most of them. There
+/// none of a step sees what the others write, so they must not depend on each other, nor write the same rows.
 #[derive(Default)]
-pub(super) struct Script<'a>(Vec<(&'static Forms, Vec<Cell<'a>>)>);
+pub(super) struct Script<'a> {
+    added: Vec<Added<'a>>,
+    step: usize,
+}
+
+struct Added<'a> {
+    forms: &'static Forms,
+    cells: Vec<Cell<'a>>,
+    step: usize,
+}
 
 /// The place of a statement in its script.
 #[derive(Debug, Clone, Copy)]
@@ -186,6 +202,12 @@ impl Answers {
     pub(super) fn take(&mut self, asked: Asked) -> Vec<Row> {
         self.0.get_mut(asked.0).map(std::mem::take).unwrap_or_default()
     }
+
+    fn add(&mut self, at: usize, rows: impl IntoIterator<Item = Row>) {
+        if let Some(answer) = self.0.get_mut(at) {
+            answer.extend(rows);
+        }
+    }
 }
 
 impl<'a> Script<'a> {
@@ -195,26 +217,35 @@ impl<'a> Script<'a> {
         statement: &'static Statement<COLUMNS>,
         rows: impl IntoIterator<Item = [Cell<'a>; COLUMNS]>,
     ) -> Asked {
-        self.0.push((&statement.0, rows.into_iter().flatten().collect()));
-        Asked(self.0.len() - 1)
+        let cells = rows.into_iter().flatten().collect();
+        self.added.push(Added { forms: &statement.0, cells, step: self.step });
+        Asked(self.added.len() - 1)
+    }
+
+    /// What is added from now on sees what was written before.
+    pub(super) fn then(&mut self) {
+        self.step += 1;
     }
 
     /// Runs them all.
     pub(super) async fn run(self, db: &mut Connection) -> Result<Answers, StoreError> {
-        let is_small = self.0.iter().all(|(forms, cells)| cells.len() <= forms.columns * TOGETHER);
-        if is_small && !db.is_postgres() {
-            return self.run_together(db).await;
+        let mut answers = Answers(self.added.iter().map(|_| Vec::new()).collect());
+        let is_small = |added: &Added<'_>| added.cells.len() <= added.forms.columns * TOGETHER;
+        if db.is_postgres() {
+            self.run_joined(db, &mut answers).await?;
+        } else if self.added.iter().all(is_small) {
+            self.run_together(db, &mut answers).await?;
+        } else {
+            for (Added { forms, cells, .. }, answer) in self.added.iter().zip(&mut answers.0) {
+                *answer = forms.fetch(db, cells).await?;
+            }
         }
-        let mut answers = Vec::with_capacity(self.0.len());
-        for (forms, cells) in self.0 {
-            answers.push(forms.fetch(db, &cells).await?);
-        }
-        Ok(Answers(answers))
+        Ok(answers)
     }
 
-    async fn run_together(self, db: &mut Connection) -> Result<Answers, StoreError> {
+    async fn run_together(self, db: &mut Connection, answers: &mut Answers) -> Result<(), StoreError> {
         let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
-        for (at, (forms, cells)) in self.0.iter().enumerate() {
+        for (at, Added { forms, cells, .. }) in self.added.iter().enumerate() {
             for (text, cells) in forms.lots(cells) {
                 together.push_str(text);
                 together.push(';');
@@ -222,22 +253,72 @@ impl<'a> Script<'a> {
                 lots.push(at);
             }
         }
-        let mut answers: Vec<_> = self.0.iter().map(|_| Vec::new()).collect();
         if lots.is_empty() {
-            return Ok(Answers(answers));
+            return Ok(());
         }
         // Texts of lots.
         let rows = db.fetch_each(AssertSqlSafe(together), &all_cells).await?;
-        for (at, mut rows) in lots.into_iter().zip(rows) {
-            if let Some(answer) = answers.get_mut(at) {
-                answer.append(&mut rows);
+        for (at, rows) in lots.into_iter().zip(rows) {
+            answers.add(at, rows);
+        }
+        Ok(())
+    }
+
+    async fn run_joined(self, db: &mut Connection, answers: &mut Answers) -> Result<(), StoreError> {
+        let all: Vec<_> =
+            self.added.iter().enumerate().filter(|(_, added)| !added.cells.is_empty()).collect();
+        for step in all.chunk_by(|(_, one), (_, next)| one.step == next.step) {
+            let Some(arrays) = db.arrays() else { break };
+            let statements = || step.iter().map(|(_, added)| *added);
+            let columns: Vec<_> =
+                statements().flat_map(|added| columns(&added.cells, added.forms.columns)).collect();
+            // Constants, and marks for parameters.
+            let rows = arrays.fetch(AssertSqlSafe(joined(statements())), &columns).await?;
+            let asked: Vec<_> = step.iter().filter(|(_, added)| added.forms.asks()).collect();
+            match asked.as_slice() {
+                [] => {}
+                [(at, _)] => answers.add(*at, rows),
+                several => {
+                    for row in rows {
+                        let (part, row) = row.part()?;
+                        if let Some((at, _)) = several.get(part) {
+                            answers.add(*at, [row]);
+                        }
+                    }
+                }
             }
         }
-        Ok(Answers(answers))
+        Ok(())
     }
 }
 
-type Text = AssertSqlSafe<Arc<str>>;
+/// One statement of PostgreSQL that does what several do, and returns what each of them returns: a full join on nothing has
+/// the rows of both sides, one after the other, and the columns of both.
+fn joined<'a>(all: impl Iterator<Item = &'a Added<'a>>) -> String {
+    let (mut asking, mut writing, mut first) = (Vec::new(), Vec::new(), 1);
+    for (number, Added { forms, cells, .. }) in all.enumerate() {
+        let text = forms.over_arrays(cells.get(..forms.columns).unwrap_or_default(), first);
+        first += forms.columns;
+        if forms.asks() {
+            asking.push(text);
+        } else {
+            writing.push(format!("w{number} AS ({text})"));
+        }
+    }
+    let asks = match asking.as_slice() {
+        [] => "SELECT".to_owned(),
+        [alone] => alone.clone(),
+        several => {
+            let part = |(number, text): (usize, &String)| {
+                let on = if number == 0 { "" } else { " ON FALSE" };
+                format!("(SELECT TRUE AS {PART}, a.* FROM ({text}) AS a) AS a{number}{on}")
+            };
+            let parts: Vec<_> = several.iter().enumerate().map(part).collect();
+            format!("SELECT * FROM {}", parts.join(" FULL JOIN "))
+        }
+    };
+    if writing.is_empty() { asks } else { format!("WITH {} {asks}", writing.join(", ")) }
+}
 
 /// A column of rows.
 #[derive(Debug)]

@@ -8,29 +8,40 @@ use std::collections::BTreeSet;
 use super::connection::{Connection, Pool, Row};
 use super::error::StoreError;
 use super::project::Place;
-use super::rows::{Asked, Script, Statement, cell, ids};
+use super::rows::{Asked, Script, Statement, cell};
 use super::states::organization_id;
 use crate::domain::OrganizationId;
 
-static NEXT: Statement<2> = Statement::new(
+static NEWEST_OF: Statement<1> =
+    Statement::new("SELECT s.value FROM sequences s WHERE s.name IN (VALUES {rows})");
+
+/// Asks for the version of the last batch; the transaction keeps others from making a new one.
+pub(super) fn load_last(script: &mut Script<'_>) -> Asked {
+    script.add(&NEWEST_OF, [[cell("version")]])
+}
+
+pub(super) fn last(rows: &[Row]) -> Result<i64, StoreError> {
+    Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
+}
+
+static SAVE: Statement<2> = Statement::new(
     "INSERT INTO sequences (name, value) VALUES {rows}
-    ON CONFLICT (name) DO UPDATE SET value = sequences.value + 1 RETURNING value",
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 );
 
 /// A member that is listed now was upserted. One that was listed before was removed. Of anybody else nobody
 /// is told, but what is known of a caller may be new.
-static LOG_MEMBERS: Statement<3> = Statement::new(
+static LOG_MEMBERS: Statement<4> = Statement::new(
     "INSERT INTO changes (version, organization_id, user_id, kind)
-    SELECT (SELECT s.value FROM sequences s WHERE s.name = 'version'), r.column1, r.column2,
-        CASE WHEN x.user_id IS NOT NULL THEN 'upserted' WHEN r.column3 = 1 THEN 'removed' ELSE 'hidden' END
+    SELECT r.column1, r.column2, r.column3,
+        CASE WHEN x.user_id IS NOT NULL THEN 'upserted' WHEN r.column4 = 1 THEN 'removed' ELSE 'hidden' END
     FROM (VALUES {rows}) AS r
-    LEFT JOIN members x ON x.organization_id = r.column1 AND x.user_id = r.column2",
+    LEFT JOIN members x ON x.organization_id = r.column2 AND x.user_id = r.column3",
 );
 
-static LOG_ORGANIZATIONS: Statement<1> = Statement::new(
+static LOG_ORGANIZATIONS: Statement<2> = Statement::new(
     "INSERT INTO changes (version, organization_id, user_id, kind)
-    SELECT (SELECT s.value FROM sequences s WHERE s.name = 'version'), r.column1, '', 'organization'
-    FROM (VALUES {rows}) AS r",
+    SELECT r.column1, r.column2, '', 'organization' FROM (VALUES {rows}) AS r",
 );
 
 /// What a batch touched.
@@ -44,7 +55,7 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    fn is_nothing(&self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         self.places.is_empty() && self.organizations.is_empty()
     }
 
@@ -56,22 +67,17 @@ impl Touched {
     }
 }
 
-/// Gives every organization that was touched its new version, once the lists are as they shall be.
-pub(super) fn bump<'a>(script: &mut Script<'a>, touched: &'a Touched) -> Asked {
+/// Gives every organization that was touched this version, once the lists are as they shall be.
+pub(super) fn bump<'a>(script: &mut Script<'a>, touched: &'a Touched, version: i64) {
     let row = |place: &'a Place| {
         let (organization, user) = place;
-        [cell(organization.as_str()), cell(user.as_str()), cell(touched.unlisted.contains(place))]
+        let unlisted = touched.unlisted.contains(place);
+        [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(unlisted)]
     };
-    let first = (!touched.is_nothing()).then(|| [cell("version"), cell(1)]);
-    let next = script.add(&NEXT, first);
+    script.add(&SAVE, [[cell("version"), cell(version)]]);
     script.add(&LOG_MEMBERS, touched.places.iter().map(row));
-    script.add(&LOG_ORGANIZATIONS, ids(touched.organizations.iter().map(OrganizationId::as_str)));
-    next
-}
-
-/// What [`NEXT`] answered; `None` when nothing was touched.
-pub(super) fn bumped(rows: &[Row]) -> Result<Option<i64>, StoreError> {
-    Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+    let organizations = touched.organizations.iter();
+    script.add(&LOG_ORGANIZATIONS, organizations.map(|id| [cell(version), cell(id.as_str())]));
 }
 
 /// How many changes are kept for those who come back: a feed that is resumed, another process.
@@ -100,7 +106,8 @@ pub(super) async fn newest(db: &mut Connection) -> Result<i64, StoreError> {
 }
 
 const SINCE: &str = "SELECT DISTINCT c.version, c.organization_id FROM changes c WHERE c.version > $1";
-const OLDEST: &str = "SELECT MIN(c.version) FROM changes c";
+/// Looked for from above: what was forgotten last is still in PostgreSQL's index, at the other end.
+const UP_TO: &str = "SELECT c.version FROM changes c WHERE c.version <= $1 ORDER BY c.version DESC LIMIT 1";
 
 /// Each version after `version`, with the organizations that it touched; `None` when the oldest of them are
 /// forgotten.
@@ -122,7 +129,8 @@ pub(super) async fn since(
 /// the oldest that is kept and the newest is missing.
 pub(super) async fn has_all_after(db: &mut Connection, version: i64) -> Result<bool, StoreError> {
     let newest = newest(db).await?;
-    let oldest: Option<i64> = db.fetch_one(OLDEST, &[]).await?.try_get(0)?;
-    Ok(version == newest
-        || version < newest && oldest.is_some_and(|oldest| oldest <= version.saturating_add(1)))
+    if version >= newest {
+        return Ok(version == newest);
+    }
+    Ok(db.fetch_optional(UP_TO, &[cell(version.saturating_add(1))]).await?.is_some())
 }

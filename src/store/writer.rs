@@ -5,6 +5,7 @@
 //! before memory grows.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -28,6 +29,9 @@ const QUEUE: usize = 4_096;
 pub(super) const BUDGET_KIB: usize = 64 * 1024;
 /// How many of them one transaction takes.
 const BATCH: usize = 512;
+/// How long PostgreSQL may go by a plan. It plans for as much as there is, and keeps to it until the tables are counted
+/// again, minutes later: a plan for an empty table reads the whole table, and then ever more.
+const PLANNED_FOR: Duration = Duration::from_secs(1);
 /// How often a batch is tried that was lost for a reason that passes.
 const TRIES: usize = 3;
 
@@ -45,6 +49,8 @@ type Answer = Result<Vec<Applied>, StoreError>;
 pub(super) struct Writer {
     pool: Pool,
     connection: Option<Connection>,
+    /// When that connection last planned its statements, or later.
+    planned: Instant,
     /// Of that connection, to a file.
     watch: Watch,
     /// Whether the last look at others worked.
@@ -77,6 +83,7 @@ impl Writer {
         Self {
             pool,
             connection: None,
+            planned: Instant::now(),
             watch,
             watches: true,
             own,
@@ -230,7 +237,14 @@ impl Writer {
         let place = self.place();
         let still_there = || place.as_ref().map_or(Ok(()), Place::check);
         still_there()?;
+        let plans_are_old = self.planned.elapsed() > PLANNED_FOR;
+        if plans_are_old {
+            self.planned = Instant::now();
+        }
         let connection = self.connect().await?;
+        if plans_are_old {
+            connection.forget_plans().await?;
+        }
         connection.begin_writing().await?;
         let written = apply::batch(connection, work).await?;
         own.writes(written.version);

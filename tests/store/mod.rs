@@ -5,5 +5,6 @@ mod history;
 mod journal;
 mod neighbours;
 mod passes;
+mod plans;
 mod questions;
 mod upgrade;
