@@ -221,11 +221,11 @@ async fn strangers_leave_nothing_in_memory() {
     assert!(grown_kib < 4_096, "{grown_kib} KiB for 5000 strangers");
 }
 
-/// How long the flood below lasts, in seconds: a long run takes a minute.
-fn flood_s() -> u64 {
-    std::env::var("ROSTER_OVERLOAD_SECONDS").map_or(6, |text| text.parse().unwrap())
-}
-
+/// How long the flood below lasts.
+const FLOOD: Duration = Duration::from_mins(1);
+/// How long another program holds the file at a time, and how long it does not.
+const HELD: Duration = Duration::from_secs(19);
+const FREE: Duration = Duration::from_millis(100);
 /// More connections, and more deliveries on each of them, than may wait together.
 const SENDERS: usize = 30;
 const EACH: usize = 180;
@@ -238,46 +238,48 @@ async fn hold(folder: &std::path::Path, until: Instant) {
     let mut other = options.busy_timeout(Duration::from_secs(20)).connect().await.unwrap();
     while Instant::now() < until {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        tokio::time::sleep(HELD).await;
         sqlx::query("COMMIT").execute(&mut other).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(FREE).await;
     }
     other.close().await.unwrap();
 }
 
 /// Sends events one after the other, a refused one again at once. Answers how many were taken, and how many refused.
-async fn flood(service: &Service, first: usize, until: Instant) -> (usize, usize) {
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
-    let senders = (0..EACH).map(async |number| {
-        let (mut taken, mut refused) = (0, 0);
-        while Instant::now() < until {
-            let id = format!("{}_{taken}", first + number);
-            let user = crate::delivery::payloads::user(&format!("user_{id}")).to_string();
-            let delivery = delivery::Delivery::new(&format!("msg_{id}"), user);
-            let answer = Answer::of(post(&client, &service.url, &delivery)).await;
-            if answer.status == 200 {
-                taken += 1;
-            } else {
-                assert_eq!(answer.problem(), "503 UNAVAILABLE");
-                assert!(answer.header("retry-after").is_some());
-                refused += 1;
-            }
+async fn flood(client: reqwest::Client, url: String, number: usize, until: Instant) -> (usize, usize) {
+    let (mut taken, mut refused) = (0, 0);
+    while Instant::now() < until {
+        let id = format!("{number}_{taken}");
+        let user = crate::delivery::payloads::user(&format!("user_{id}")).to_string();
+        let delivery = delivery::Delivery::new(&format!("msg_{id}"), user);
+        let answer = Answer::of(post(&client, &url, &delivery)).await;
+        if answer.status == 200 {
+            taken += 1;
+        } else {
+            assert_eq!(answer.problem(), "503 UNAVAILABLE");
+            assert!(answer.header("retry-after").is_some());
+            refused += 1;
         }
-        (taken, refused)
-    });
-    let all = join_all(senders).await;
-    all.into_iter().fold((0, 0), |sum, (taken, refused)| (sum.0 + taken, sum.1 + refused))
+    }
+    (taken, refused)
 }
 
 /// Far more webhooks than can be written, for as long as it takes: those that cannot wait are told when to come again, lists
 /// are answered all the while, memory stays bounded, and afterwards it is as before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute, and all of the machine: `.ci/promises` runs it"]
 async fn a_flood_of_webhooks_hinders_no_list() {
     let folder = tempfile::tempdir().unwrap();
     let service = serve(folder.path(), "true");
     assert_eq!((service.deliver(1).await.as_str(), service.list().await), ("200 applied", 200));
-    let until = Instant::now() + Duration::from_secs(flood_s());
-    let floods = join_all((0..SENDERS).map(|sender| flood(&service, (sender + 1) * EACH, until)));
+    let until = Instant::now() + FLOOD;
+    let mut floods = JoinSet::new();
+    for sender in 0..SENDERS {
+        let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+        for number in 0..EACH {
+            floods.spawn(flood(client.clone(), service.url.clone(), sender * EACH + number, until));
+        }
+    }
     let reads = async {
         let (mut lists, mut longest, mut most_kib) = (0, Duration::ZERO, 0);
         while Instant::now() < until {
@@ -290,12 +292,13 @@ async fn a_flood_of_webhooks_hinders_no_list() {
         }
         (lists, longest, most_kib)
     };
-    let (floods, (lists, longest, most_kib), ()) = tokio::join!(floods, reads, hold(folder.path(), until));
+    let (floods, (lists, longest, most_kib), ()) =
+        tokio::join!(floods.join_all(), reads, hold(folder.path(), until));
     let (taken, refused) = floods.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     println!(
         "{taken} taken, {refused} refused; {lists} lists, the slowest in {longest:?}; {most_kib} KiB at most"
     );
-    assert!(refused > taken, "it was no flood");
+    assert!(taken + refused > 10 * taken, "it was no flood");
     assert!(most_kib < MOST_KIB);
     let over = Instant::now();
     assert_eq!((service.deliver(2).await.as_str(), service.list().await), ("200 applied", 200));
