@@ -298,7 +298,7 @@ async fn a_flood_of_webhooks_hinders_no_list() {
     println!(
         "{taken} taken, {refused} refused; {lists} lists, the slowest in {longest:?}; {most_kib} KiB at most"
     );
-    assert!(taken + refused > 10 * taken, "it was no flood");
+    assert!(refused > 4 * taken, "it was no flood");
     assert!(most_kib < MOST_KIB);
     let over = Instant::now();
     assert_eq!((service.deliver(2).await.as_str(), service.list().await), ("200 applied", 200));
