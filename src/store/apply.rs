@@ -129,7 +129,7 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     let mut script = Script::default();
     let places = model.save(&mut script);
     let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
-    model.fell(&mut script);
+    model.let_fall(&mut script);
     let erased_users = model.erased_users();
     journal::erase(&mut script, &erased_users);
     let places = project::places(&script.run(db).await?.take(places))?;

@@ -165,8 +165,8 @@ impl Connection {
 
     /// Has PostgreSQL plan every statement anew.
     pub(super) async fn forget_plans(&mut self) -> Result<(), StoreError> {
-        if let Kind::Postgres(db) = &mut self.kind {
-            timeout(PATIENCE, db.execute("DISCARD PLANS")).await.map_err(|_| StoreError::Silent)??;
+        if self.is_postgres() {
+            let _: Done = run!(self, db => db.execute("DISCARD PLANS"));
         }
         Ok(())
     }
@@ -335,19 +335,20 @@ impl Row {
         }
     }
 
-    /// All values of a whole row, in order.
+    /// All values of a whole row, in order; a part of one is refused.
     pub(super) fn tuple<'r, T>(&'r self) -> Result<T, sqlx::Error>
     where
         T: FromRow<'r, SqliteRow> + FromRow<'r, PgRow>,
     {
         match self {
             Self::Sqlite(row) => T::from_row(row),
-            Self::Postgres(row, _) => T::from_row(row),
+            Self::Postgres(row, columns) if *columns == (0..row.len()) => T::from_row(row),
+            Self::Postgres(..) => Err(sqlx::Error::ColumnNotFound(PART.to_owned())),
         }
     }
 
-    /// Which part of a joined statement it comes from, and those of its columns. Each part begins with a column
-    /// [`PART`], which is empty in the rows of the others.
+    /// Which part of a joined statement (`rows.rs`) it comes from, and those of its columns. Each part begins with a
+    /// column [`PART`], which is empty in the rows of the others.
     pub(super) fn part(self) -> Result<(usize, Self), sqlx::Error> {
         let Self::Postgres(row, columns) = self else { return Ok((0, self)) };
         let places = || {

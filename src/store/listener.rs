@@ -37,8 +37,8 @@ pub(super) const ALL_HEAR: Duration = Duration::from_millis(800);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Rings when the transaction commits. A file has one service, which watches the file.
-pub(super) fn ring(script: &mut Script<'_>) {
-    script.add(&RING, [[cell(BELL)]]);
+pub(super) fn ring(script: &mut Script<'_>, db: &Connection) {
+    script.add(&RING, db.is_postgres().then(|| [cell(BELL)]));
 }
 
 /// Listens until the store closes, on a pool of two connections.

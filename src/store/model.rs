@@ -343,7 +343,8 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    /// Saves what grew. Asks for every place of those who changed, but for those that this batch makes.
+    /// Saves what grew. Asks for every place of those who changed. Whether it sees those that this batch makes or leaves
+    /// depends on the database; they are among those that grew anyway.
     pub(super) fn save<'a>(&'a self, script: &mut Script<'a>) -> Asked {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(script, users.iter().filter(|(id, _)| grown.users.contains_key(id)));
@@ -358,7 +359,7 @@ impl Model {
     }
 
     /// Removes what falls with those that this batch deletes.
-    pub(super) fn fell<'a>(&'a self, script: &mut Script<'a>) {
+    pub(super) fn let_fall<'a>(&'a self, script: &mut Script<'a>) {
         let grown = &self.grown;
         let deleted =
             grown.users.iter().filter(|(id, growth)| !growth.before.deleted && self.is_user_deleted(id));
@@ -366,14 +367,12 @@ impl Model {
         let deleted = (grown.organizations.iter())
             .filter(|(id, growth)| !growth.before.deleted && self.is_organization_deleted(id));
         let deleted_organizations: Vec<_> = deleted.map(|(id, _)| id).collect();
-        script.then();
         project::fall_with_users(script, &deleted_users);
-        script.then();
         project::fall_with_organizations(script, &deleted_organizations);
     }
 
     /// Puts on the lists, and takes off them, who belongs there now that all is saved; gives what is touched its
-    /// version. `places` are all of those who changed.
+    /// version. `places` are those of all who changed.
     pub(super) async fn project(
         &self,
         db: &mut Connection,
@@ -405,9 +404,7 @@ impl Model {
         if let Some(version) = version {
             script.then();
             versions::bump(&mut script, &touched, version);
-            if db.is_postgres() {
-                listener::ring(&mut script);
-            }
+            listener::ring(&mut script, db);
         }
         script.run(db).await?;
         Ok((touched, version))

@@ -166,7 +166,7 @@ pub(super) fn bookkeeping(options: &PgConnectOptions) -> Pool {
 
 /// What the writer asks for it asks for by key, a handful of rows at a time. The server does not know that of tables
 /// that it has not counted yet, as in a first backfill or after a move: it would go through all of them, again and
-/// again, with the plan that it made while they were empty.
+/// again. How old a plan may be is said in `writer.rs`.
 const BY_KEY: [(&str, &str); 4] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),

@@ -26,6 +26,7 @@ static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
 
 /// Removes, and blanks, what belongs to users that were deleted.
 pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId]) {
+    script.then();
     for statement in [&MEMBERSHIPS_FALL_WITH_USERS, &INVITATIONS_FALL_WITH_USERS] {
         script.add(statement, ids(users.iter().map(|id| id.as_str())));
     }
@@ -44,11 +45,12 @@ static INVITATIONS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
 static UNLIST_ORGANIZATIONS: Statement<1> =
     Statement::new("DELETE FROM members WHERE organization_id IN (VALUES {rows})");
 
-/// Removes what belongs to organizations that were deleted.
+/// Removes what belongs to organizations that were deleted: many rows each, so each statement has its time.
 pub(super) fn fall_with_organizations<'a>(script: &mut Script<'a>, organizations: &[&'a OrganizationId]) {
     for statement in
         [&MEMBERSHIPS_FALL_WITH_ORGANIZATIONS, &INVITATIONS_FALL_WITH_ORGANIZATIONS, &UNLIST_ORGANIZATIONS]
     {
+        script.then();
         script.add(statement, ids(organizations.iter().map(|id| id.as_str())));
     }
 }

@@ -164,13 +164,13 @@ impl Forms {
         self.text.replace("VALUES {rows}", &rows)
     }
 
-    /// Whether it returns rows, and nothing else.
+    /// Whether it is a `SELECT`. What others return is not handed on.
     fn asks(&self) -> bool {
         self.text.starts_with("SELECT")
     }
 }
 
-/// Statements that are run one after the other, as they were added.
+/// Statements that are run step by step, as they were added.
 ///
 /// To SQLite they go together, as one text: each hand-over to the thread of a connection and back takes longer than
 /// a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
@@ -217,6 +217,7 @@ impl<'a> Script<'a> {
         statement: &'static Statement<COLUMNS>,
         rows: impl IntoIterator<Item = [Cell<'a>; COLUMNS]>,
     ) -> Asked {
+        debug_assert!(!statement.0.text.contains("RETURNING"), "on PostgreSQL nobody would see it");
         let cells = rows.into_iter().flatten().collect();
         self.added.push(Added { forms: &statement.0, cells, step: self.step });
         Asked(self.added.len() - 1)
@@ -292,8 +293,8 @@ impl<'a> Script<'a> {
     }
 }
 
-/// One statement of PostgreSQL that does what several do, and returns what each of them returns: a full join on nothing has
-/// the rows of both sides, one after the other, and the columns of both.
+/// One statement of PostgreSQL that does what several do, and returns what each `SELECT` of them returns: a full join on
+/// nothing has the rows of both sides, one after the other, and the columns of both. `Row::part` takes them apart.
 fn joined<'a>(all: impl Iterator<Item = &'a Added<'a>>) -> String {
     let (mut asking, mut writing, mut first) = (Vec::new(), Vec::new(), 1);
     for (number, Added { forms, cells, .. }) in all.enumerate() {

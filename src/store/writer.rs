@@ -49,8 +49,8 @@ type Answer = Result<Vec<Applied>, StoreError>;
 pub(super) struct Writer {
     pool: Pool,
     connection: Option<Connection>,
-    /// When that connection last planned its statements, or later.
-    planned: Instant,
+    /// No plan of that connection is older than this; `None` when it may be of any age.
+    planned_after: Option<Instant>,
     /// Of that connection, to a file.
     watch: Watch,
     /// Whether the last look at others worked.
@@ -83,7 +83,7 @@ impl Writer {
         Self {
             pool,
             connection: None,
-            planned: Instant::now(),
+            planned_after: None,
             watch,
             watches: true,
             own,
@@ -237,14 +237,7 @@ impl Writer {
         let place = self.place();
         let still_there = || place.as_ref().map_or(Ok(()), Place::check);
         still_there()?;
-        let plans_are_old = self.planned.elapsed() > PLANNED_FOR;
-        if plans_are_old {
-            self.planned = Instant::now();
-        }
         let connection = self.connect().await?;
-        if plans_are_old {
-            connection.forget_plans().await?;
-        }
         connection.begin_writing().await?;
         let written = apply::batch(connection, work).await?;
         own.writes(written.version);
@@ -258,13 +251,19 @@ impl Writer {
     }
 
     async fn connect(&mut self) -> Result<&mut Connection, StoreError> {
-        Ok(match &mut self.connection {
+        let connection = match &mut self.connection {
             Some(open) => open,
             none => {
                 self.watch = Watch::new(self.own.clone());
+                self.planned_after = None;
                 none.insert(self.pool.acquire().await?)
             }
-        })
+        };
+        if self.planned_after.is_none_or(|moment| moment.elapsed() > PLANNED_FOR) {
+            connection.forget_plans().await?;
+            self.planned_after = Some(Instant::now());
+        }
+        Ok(connection)
     }
 
     /// Looks whether others have written; then anything may have changed.
