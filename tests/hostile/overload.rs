@@ -263,9 +263,9 @@ async fn flood(client: reqwest::Client, url: String, number: usize, until: Insta
     (taken, refused)
 }
 
-/// Far more webhooks than can be written: those that cannot wait are told when to come again, lists are answered all the
-/// while, memory stays bounded, and afterwards it is as before. With `ROSTER_FLOOD=minute` it takes a minute, and all of the machine;
-/// else it is a small one.
+/// Far more webhooks than can be written: those that cannot wait are told when to come again, lists are answered
+/// all the while, memory stays bounded, and afterwards it is as before. A small one, unless `ROSTER_FLOOD=minute`
+/// is set: that takes a minute and all of the machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_webhooks_hinders_no_list() {
     let whole = std::env::var("ROSTER_FLOOD").is_ok_and(|text| text == "minute");

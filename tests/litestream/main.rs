@@ -49,7 +49,7 @@ impl Drop for Replication {
 #[test]
 fn a_replica_holds_all_but_the_last_moments() {
     let lost: Vec<_> = (0..DRILLS).map(drill).collect();
-    println!("the longest window of loss was {} ms", lost.iter().max().unwrap());
+    println!("{} ms lost at most", lost.iter().max().unwrap());
 }
 
 /// When each message came in.
