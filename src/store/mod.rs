@@ -110,10 +110,11 @@ impl Store {
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
+        let has_old_log = scrub::has_log(path);
         let anchor = sqlite::prepare(path).await?;
         let place = Place::of(path)?;
         let closing = CancellationToken::new();
-        let erased = scrub::start(path.to_owned(), closing.clone());
+        let erased = scrub::start(path.to_owned(), has_old_log, closing.clone());
         let readers = sqlite::readers(path);
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;

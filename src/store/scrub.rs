@@ -4,7 +4,7 @@
 //! which on a quiet site may be never. Writing the log back and cutting it to nothing ends that. It waits
 //! for readers, so it is done beside the writer, in short tries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +24,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between tries. Something like Litestream reads all the time, and each try delays deliveries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// Whether a process has left its log behind.
+pub(super) fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
 /// Starts the task; it is to be notified after every erasure. It ends when the store closes, and the log with
-/// it.
-pub(super) fn start(path: PathBuf, closing: CancellationToken) -> Arc<Notify> {
+/// it. A log that was there before may hold what was erased by a process that was killed.
+pub(super) fn start(path: PathBuf, has_old_log: bool, closing: CancellationToken) -> Arc<Notify> {
     let erased = Arc::new(Notify::new());
+    if has_old_log {
+        erased.notify_one();
+    }
     let notified = Arc::clone(&erased);
     tokio::spawn(async move { closing.run_until_cancelled(run(path, notified)).await });
     erased
@@ -52,7 +62,7 @@ async fn run(path: PathBuf, erased: Arc<Notify>) {
 }
 
 /// The same for a process that is about to end. False when readers were in the way at every try.
-pub(super) async fn cut_patiently(path: &std::path::Path, tries: u32) -> Result<bool, sqlx::Error> {
+pub(super) async fn cut_patiently(path: &Path, tries: u32) -> Result<bool, sqlx::Error> {
     for _ in 0..tries {
         if truncate_log(path).await? {
             return Ok(true);
@@ -63,7 +73,7 @@ pub(super) async fn cut_patiently(path: &std::path::Path, tries: u32) -> Result<
 }
 
 /// False when readers were in the way.
-async fn truncate_log(path: &std::path::Path) -> Result<bool, sqlx::Error> {
+async fn truncate_log(path: &Path) -> Result<bool, sqlx::Error> {
     let mut connection = sqlite::connect_patiently(path, PATIENCE).await?;
     let until = Instant::now() + PATIENCE;
     let is_cut = loop {

@@ -1,6 +1,10 @@
 //! A deleted user is forgotten, whatever else comes and whenever it comes.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
+use roster::config::Database;
 use roster::sim::random::Random;
 use serde_json::{Value, json};
 
@@ -168,19 +172,39 @@ async fn what_is_erased_leaves_the_log_of_a_running_service_too() {
     for (number, event) in story(0).iter().enumerate() {
         site.deliver_as(&format!("msg_{number}"), event.to_string()).await;
     }
-    let folder = site.folder().to_owned();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let left: usize = ["roster.db", "roster.db-wal"]
-            .iter()
-            .map(|file| std::fs::read(folder.join(file)).unwrap_or_default())
-            .map(|bytes| String::from_utf8_lossy(&bytes).matches(MARK).count())
-            .sum();
-        if left == 0 {
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline, "{left} marks are left");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    until_no_mark_is_left(site.folder()).await;
+    site.stop().await;
+}
+
+fn marks(folder: &Path) -> usize {
+    let files =
+        ["roster.db", "roster.db-wal"].map(|file| std::fs::read(folder.join(file)).unwrap_or_default());
+    files.iter().map(|bytes| String::from_utf8_lossy(bytes).matches(MARK).count()).sum()
+}
+
+async fn until_no_mark_is_left(folder: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while marks(folder) > 0 {
+        assert!(Instant::now() < deadline, "{} marks are left", marks(folder));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Killed right after the deletion, before the log was cut.
+#[tokio::test]
+async fn what_is_erased_leaves_the_log_of_a_killed_service_when_it_is_started_again() {
+    let site = Site::start().await;
+    for (number, event) in story(0).iter().enumerate() {
+        site.deliver_as(&format!("msg_{number}"), event.to_string()).await;
+    }
+    let killed = tempfile::tempdir().unwrap();
+    for file in ["roster.db", "roster.db-wal"] {
+        std::fs::copy(site.folder().join(file), killed.path().join(file)).unwrap();
     }
     site.stop().await;
+    assert!(marks(killed.path()) > 0, "the log was cut already");
+    let path = killed.path().join("roster.db");
+    let again = Site::start_with(|config| config.database = Database::Sqlite(path)).await;
+    until_no_mark_is_left(killed.path()).await;
+    again.stop().await;
 }
