@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
+use super::sqlite;
 
 /// The two files that hold what is acknowledged, as they were when the database was opened.
 #[derive(Debug, Clone)]
@@ -29,9 +30,7 @@ impl Place {
             Ok(identity) => Ok(Named { path, identity }),
             Err(_) => Err(StoreError::Displaced(path)),
         };
-        let mut log = path.to_owned().into_os_string();
-        log.push("-wal");
-        Ok(Self { file: named(path.to_owned())?, log: named(log.into())? })
+        Ok(Self { file: named(path.to_owned())?, log: named(sqlite::log_of(path))? })
     }
 
     /// Whether both are where they were.

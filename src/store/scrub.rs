@@ -26,9 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Whether a process has left its log behind.
 pub(super) fn has_log(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+    std::fs::metadata(sqlite::log_of(path)).is_ok_and(|log| log.len() > 0)
 }
 
 /// Starts the task; it is to be notified after every erasure. It ends when the store closes, and the log with

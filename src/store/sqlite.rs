@@ -1,7 +1,7 @@
 //! Opens a file: connections, their settings, and the schema.
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,13 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How many pages the log grows by before a commit writes it back. What is written again meanwhile, which is most of
 /// the upper pages and in a pass many of the others, is written back once. See `checkpoint.rs` for deliveries.
 const LOG_PAGES: &str = "8192";
+
+/// The name of a file's log.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
 
 /// How each connection to the file is set up.
 fn options(path: &Path) -> SqliteConnectOptions {
