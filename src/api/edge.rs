@@ -163,6 +163,34 @@ fn log(response: &Response, problem: Option<&Problem>, took: Duration) {
     }
 }
 
+/// The headers, as they are sent, and the body of the answer to a request whose head could not be read. It has no route
+/// and no method, and its own request id is not known either.
+pub(crate) fn unreadable(status: StatusCode) -> (String, String) {
+    let problem = match status {
+        StatusCode::URI_TOO_LONG => {
+            Problem::new(Code::PayloadTooLarge, "The path and the query are too long: shorten them.")
+        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::new(
+            Code::PayloadTooLarge,
+            "The headers are too many or too long: send at most 100, in less than 64 KiB.",
+        ),
+        _ => Problem::new(
+            Code::ValidationError,
+            "This is not a well-formed HTTP request. Plain HTTP is spoken here; TLS ends in front of it.",
+        ),
+    };
+    let id = request_id::of(&HeaderMap::new());
+    let id = id.to_str().unwrap_or_default();
+    info_span!("request", request_id = id, method = "-", route = "-")
+        .in_scope(|| info!(status = status.as_u16(), reason = problem.reason(), "refused"));
+    let body = problem.render_as(status, id);
+    let length = body.len();
+    let headers = format!(
+        "content-type: {PROBLEM_JSON}\r\ncache-control: no-store\r\nx-request-id: {id}\r\ncontent-length: {length}\r\n"
+    );
+    (headers, body)
+}
+
 /// The same line and span for an answer that did not come this way. Nobody pays for it who does not want it.
 pub(super) fn log_answered<B>(
     request: &axum::http::Request<B>,

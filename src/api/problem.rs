@@ -176,7 +176,11 @@ impl Problem {
 
     /// The body.
     pub fn render(&self, request_id: &str) -> String {
-        let status = self.code.status();
+        self.render_as(self.code.status(), request_id)
+    }
+
+    /// The same for a status that has no code of its own.
+    pub(super) fn render_as(&self, status: StatusCode, request_id: &str) -> String {
         let document = Document {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The only place that knows every part: opens, wires, serves, drains.
 
 mod claim;
+mod refusals;
 mod retention;
 pub mod server;
 mod stuck;

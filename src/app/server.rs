@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 use tracing::{debug, warn};
 
+use super::refusals::InOurWords;
 use super::stuck::Unstuck;
 
 /// How long a new connection may take to send the head of its first request.
@@ -108,8 +109,8 @@ async fn connection<S: Http>(http: Builder<TokioExecutor>, stream: TcpStream, se
             service.clone().oneshot(request)
         })
     };
-    let connection =
-        watcher.watch(http.serve_connection(TokioIo::new(Unstuck::new(stream)), service).into_owned());
+    let stream = TokioIo::new(InOurWords::new(Unstuck::new(stream)));
+    let connection = watcher.watch(http.serve_connection(stream, service).into_owned());
     let silent = async {
         tokio::time::sleep(FIRST_REQUEST).await;
         if asked.load(Ordering::Relaxed) {

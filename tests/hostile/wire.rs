@@ -73,6 +73,21 @@ async fn requests_behind_one_another_are_answered_in_their_order() {
     assert_eq!(ids, (0..50).map(|number| format!("r{number}")).collect::<Vec<_>>());
 }
 
+/// Also what is refused before there is a request says what is wrong, and has a name in the log.
+fn is_a_problem(name: &str, status: &str, answer: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let header = |header: &str| {
+        let header = format!("{header}: ");
+        head.lines().find_map(|line| line.strip_prefix(&header)).unwrap_or_else(|| panic!("{name}: {answer}"))
+    };
+    assert_eq!(header("content-type"), "application/problem+json", "{name}");
+    assert_eq!(header("content-length"), body.len().to_string(), "{name}");
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(problem["requestId"], header("x-request-id"), "{name}");
+    assert_eq!(problem["status"].to_string(), status, "{name}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{name}: {answer}");
+}
+
 /// The framing of a request must be beyond doubt: whoever stands in front may see another end of it.
 #[tokio::test]
 async fn what_is_not_http_is_refused_and_harms_nobody() {
@@ -136,6 +151,9 @@ async fn what_is_not_http_is_refused_and_harms_nobody() {
         // Sometimes nothing is answered to what was no request; what is answered is answered once.
         assert!(statuses.len() <= 1 && !answer.contains("\"ok\""), "{name}: {answer}");
         assert!(statuses.iter().all(|status| status.starts_with(expected)), "{name}: {answer}");
+        for status in statuses {
+            is_a_problem(name, status, &answer);
+        }
     }
     // A length beside chunks: the chunks count, and the connection is not used again.
     let both = format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{second}");
