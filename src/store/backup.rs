@@ -2,7 +2,7 @@
 //!
 //! Neither brings the schema up to date: a newer program must be able to make a backup before it does.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::result_code;
-use super::migrations;
+use super::{migrations, place};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum BackupError {
     /// Nothing is overwritten.
     #[error("{path} is there already: choose another name, or move it away", path = .0.display())]
     Exists(PathBuf),
+    /// Two copies cannot have one name.
+    #[error("another backup is writing {path}: wait until it is done, or choose another name", path = .0.display())]
+    UnderWay(PathBuf),
     /// The file system does not let us.
     #[error("{path} cannot be written: its folder must exist, be writable and have room", path = .0.display())]
     Write(PathBuf, #[source] io::Error),
@@ -61,8 +64,8 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
     let mut partial = to.to_owned().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    create(&partial).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => BackupError::Exists(partial.clone()),
+    let _ours = begin(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::UnderWay(partial.clone()),
         _ => failed(error),
     })?;
     let filled = fill(&mut connection, &partial).await;
@@ -100,7 +103,7 @@ fn put(partial: &Path, to: &Path) -> io::Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
         // Not every file system has links. An empty file keeps the name for us then.
         Err(_) => {
-            create(to)?;
+            drop(create(to)?);
             fs::rename(partial, to)?;
         }
     }
@@ -110,12 +113,33 @@ fn put(partial: &Path, to: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-fn create(path: &Path) -> io::Result<()> {
+/// Makes the file that is filled, and locks it until it is dropped. One that nobody has locked was left by a backup
+/// that was killed.
+fn begin(partial: &Path) -> io::Result<File> {
+    if partial.symlink_metadata().is_ok_and(|found| found.is_file())
+        && let Ok(left) = OpenOptions::new().write(true).open(partial)
+        && left.try_lock().is_ok()
+        && place::is_at(&left, partial)
+    {
+        // It is not written over: it may have its final name as well by now.
+        fs::remove_file(partial)?;
+        let mut journal = partial.to_owned().into_os_string();
+        journal.push("-journal");
+        remove(Path::new(&journal));
+    }
+    let file = create(partial)?;
+    // A file system without locks is no reason to have no backup. Where there are some, another one may have taken
+    // the new file for one that was left.
+    let is_ours = !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && place::is_at(&file, partial);
+    if is_ours { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+}
+
+fn create(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new();
     file.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-    file.open(path).map(drop)
+    file.open(path)
 }
 
 /// What cannot be removed was reported with the failure that came first.

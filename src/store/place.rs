@@ -4,6 +4,7 @@
 //! and says nothing; what is written there ends with the process. So the writer looks before and after each
 //! commit, and acknowledges only what the next start will find.
 
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,11 +49,22 @@ impl Place {
 #[cfg(unix)]
 type Identity = (u64, u64);
 
-#[cfg(unix)]
+/// Whether an open file is the one that the path names.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.metadata()) {
+        (Ok(file), Ok(named)) => identity_of(&file) == identity_of(&named),
+        _ => false,
+    }
+}
+
 fn identity(path: &Path) -> io::Result<Identity> {
+    path.metadata().map(|file| identity_of(&file))
+}
+
+#[cfg(unix)]
+fn identity_of(file: &Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt as _;
-    let file = path.metadata()?;
-    Ok((file.dev(), file.ino()))
+    (file.dev(), file.ino())
 }
 
 /// Elsewhere an open file can be neither removed nor replaced.
@@ -60,6 +72,4 @@ fn identity(path: &Path) -> io::Result<Identity> {
 type Identity = ();
 
 #[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<Identity> {
-    path.metadata().map(drop)
-}
+fn identity_of(_: &Metadata) -> Identity {}
