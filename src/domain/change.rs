@@ -15,8 +15,20 @@ pub struct Version {
     /// The envelope's `timestamp`, or Clerk's own clock when the state was asked for.
     pub observed_at_ms: i64,
     /// The first eight bytes of the SHA-256 of the content, below zero for one that may still go on: of two states of
-    /// the same moment that which has ended is the later one.
+    /// the same moment that which has ended is the later one. The upper half of a membership's is of its place alone.
     pub content_digest: i64,
+}
+
+/// The half of a membership's digest that says what its role and metadata were.
+const CONTENT_HALF: i64 = 0xffff_ffff;
+
+impl Version {
+    /// Of a membership that fell with its user or organization. Where it was stays known, and still decides between
+    /// two states of one moment; what it said is not told by its digest either.
+    #[must_use]
+    pub fn of_fallen_membership(self) -> Self {
+        Self { content_digest: self.content_digest & !CONTENT_HALF, ..self }
+    }
 }
 
 /// One state of an object, and where it stands in the order of states.
@@ -34,11 +46,21 @@ pub trait Content: Serialize {
     fn has_ended(&self) -> bool {
         false
     }
+
+    /// What decides between two states of one moment.
+    fn digest(&self) -> i64 {
+        digest(self)
+    }
 }
 
 impl Content for User {}
 impl Content for Organization {}
-impl Content for Membership {}
+impl Content for Membership {
+    fn digest(&self) -> i64 {
+        let place = digest(&(&self.organization_id, &self.user_id));
+        (place & !CONTENT_HALF) | (digest(self) & CONTENT_HALF)
+    }
+}
 impl Content for Invitation {
     fn has_ended(&self) -> bool {
         self.status != InvitationStatus::Pending
@@ -48,13 +70,13 @@ impl Content for Invitation {
 impl<T: Content> Observed<T> {
     /// A state as Clerk had it at `observed_at_ms`.
     pub fn new(content: T, updated_at_ms: i64, observed_at_ms: i64) -> Self {
-        let digest = digest(&content);
+        let digest = content.digest();
         let content_digest = if content.has_ended() { digest & i64::MAX } else { digest | i64::MIN };
         Self { content, version: Version { updated_at_ms, observed_at_ms, content_digest } }
     }
 }
 
-fn digest(content: &impl Serialize) -> i64 {
+fn digest(content: &(impl Serialize + ?Sized)) -> i64 {
     // The entities are plain structs of text, numbers and flags; writing them cannot fail.
     let text = serde_json::to_vec(content).unwrap_or_default();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
@@ -123,7 +145,28 @@ pub enum Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::model::Metadata;
+    use crate::domain::model::{Metadata, Role};
+
+    #[test]
+    fn what_a_fallen_membership_said_is_forgotten_and_its_place_is_not() {
+        let version = |user: &str, role: &str| {
+            let membership = Membership {
+                id: MembershipId::parse("orgmem_1").unwrap(),
+                organization_id: OrganizationId::parse("org_1").unwrap(),
+                user_id: UserId::parse(user).unwrap(),
+                role: Role::new(role),
+                public_metadata: Metadata::default(),
+                created_at_ms: 0,
+            };
+            Observed::new(membership, 5, 7).version
+        };
+        let (member, admin, other) =
+            (version("user_1", "member"), version("user_1", "admin"), version("user_2", "member"));
+        assert_ne!(member, admin);
+        assert_eq!(member.of_fallen_membership(), admin.of_fallen_membership());
+        assert_ne!(member.of_fallen_membership(), other.of_fallen_membership());
+        assert_eq!(member.cmp(&other), member.of_fallen_membership().cmp(&other));
+    }
 
     #[test]
     fn an_invitation_that_has_ended_is_the_later_of_two_states_of_one_moment() {

@@ -23,6 +23,7 @@ macro_rules! migrations {
             3 => "dead letters", "0003_dead_letters";
             4 => "versions", "0004_versions";
             5 => "events by object", "0005_events_by_object";
+            6 => "fallen memberships", "0006_fallen_memberships";
         }
     };
 }

@@ -13,8 +13,10 @@ use crate::domain::{OrganizationId, UserId};
 /// A user's place in an organization.
 pub(super) type Place = (OrganizationId, UserId);
 
+// As `Version::of_fallen_membership` does it.
 static MEMBERSHIPS_FALL_WITH_USERS: Statement<1> = Statement::new(
-    "UPDATE memberships SET fallen = 1, role = '', public_metadata = '{}'
+    "UPDATE memberships SET fallen = 1, content_digest = (content_digest >> 32) << 32,
+        role = '', public_metadata = '{}'
     WHERE user_id IN (VALUES {rows})",
 );
 static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
@@ -33,7 +35,8 @@ pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId])
 }
 
 static MEMBERSHIPS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
-    "UPDATE memberships SET fallen = 1, role = '', public_metadata = '{}'
+    "UPDATE memberships SET fallen = 1, content_digest = (content_digest >> 32) << 32,
+        role = '', public_metadata = '{}'
     WHERE organization_id IN (VALUES {rows})",
 );
 static INVITATIONS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(

@@ -63,8 +63,7 @@ pub(super) fn user(row: &Row, id: UserId) -> Result<User, StoreError> {
 }
 
 /// The version columns: all NULL while no state is known.
-fn version_cells<T>(known: Option<&Observed<T>>) -> [Cell<'static>; 3] {
-    let version = known.map(|known| known.version);
+fn version_cells(version: Option<Version>) -> [Cell<'static>; 3] {
     [
         cell(version.map(|version| version.updated_at_ms)),
         cell(version.map(|version| version.observed_at_ms)),
@@ -115,7 +114,7 @@ pub(super) fn save_users<'a>(
     states: impl Iterator<Item = (&'a UserId, &'a UserState)>,
 ) {
     let row = |(id, state): (&'a UserId, &'a UserState)| {
-        let [updated, observed, digest] = version_cells(state.known.as_ref());
+        let [updated, observed, digest] = version_cells(state.known.as_ref().map(|known| known.version));
         let user = state.known.as_ref().map(|known| &known.content);
         [
             cell(id.as_str()),
@@ -185,7 +184,7 @@ pub(super) fn save_organizations<'a>(
     states: impl Iterator<Item = (&'a OrganizationId, &'a OrganizationState)>,
 ) {
     let row = |(id, state): (&'a OrganizationId, &'a OrganizationState)| {
-        let [updated, observed, digest] = version_cells(state.known.as_ref());
+        let [updated, observed, digest] = version_cells(state.known.as_ref().map(|known| known.version));
         let organization = state.known.as_ref().map(|known| &known.content);
         [
             cell(id.as_str()),
@@ -249,15 +248,18 @@ static SAVE_MEMBERSHIPS: Statement<11> = Statement::new(
         deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen",
 );
 
-/// Saves memberships; `fallen` says of which one the user or the organization is deleted.
+/// Saves memberships; `fallen` says of which one the user or the organization is deleted. Of such a one only ids
+/// and times remain: even the digest of a role could confirm a guess.
 pub(super) fn save_memberships<'a>(
     script: &mut Script<'a>,
     states: impl Iterator<Item = (&'a MembershipId, &'a MembershipState)>,
     fallen: impl Fn(&MembershipState) -> bool,
 ) {
     let row = |(id, state): (&'a MembershipId, &'a MembershipState)| {
-        let [updated, observed, digest] = version_cells(state.known.as_ref());
         let fallen = fallen(state);
+        let version = state.known.as_ref().map(|known| known.version);
+        let version = if fallen { version.map(Version::of_fallen_membership) } else { version };
+        let [updated, observed, digest] = version_cells(version);
         let shown = state.known.as_ref().map(|known| &known.content).filter(|_| !fallen);
         [
             cell(id.as_str()),
@@ -345,7 +347,7 @@ pub(super) fn save_invitations<'a>(
     let row = |(id, state): (&'a InvitationId, &'a InvitationState)| {
         let fallen = fallen(state);
         let known = state.known.as_ref().filter(|_| !fallen);
-        let [updated, observed, digest] = version_cells(known);
+        let [updated, observed, digest] = version_cells(known.map(|known| known.version));
         let known = known.map(|known| &known.content);
         [
             cell(id.as_str()),

@@ -119,6 +119,15 @@ async fn nothing_personal_of_a_deleted_user_is_left_in_any_order() {
             .any(|row| row.starts_with("invitations: id=orginv_0 ") && row.contains(" user_id=user_0 "))
     );
     assert_eq!(rows.iter().filter(|row| row.starts_with("members: ")).count(), 0);
+    // A digest of all that a row said could confirm a guess of it.
+    let digests = rows.iter().filter_map(|row| row.split(" content_digest=").nth(1)?.split(' ').next());
+    let digests: Vec<_> = digests.filter(|digest| *digest != "-").collect();
+    let told = |row: &&str| row.parse::<i64>().unwrap().trailing_zeros() < 32;
+    assert_eq!(
+        digests.iter().copied().filter(told).count(),
+        usize::try_from(ROUNDS).unwrap(),
+        "organizations'"
+    );
 }
 
 fn types(story: &[(usize, Value)]) -> Vec<String> {
