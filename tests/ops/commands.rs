@@ -176,6 +176,33 @@ async fn a_person_is_erased_with_a_receipt() {
     }
 }
 
+/// Somebody reads the database as it was before, so what is erased cannot leave the log yet.
+#[tokio::test]
+async fn an_erasure_that_a_reader_holds_up_says_that_it_is_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut clerk = clerk(1);
+    let (_watched, user, _) = service(folder.path(), &mut clerk).await;
+    let erase = || roster(folder.path(), &["events", "erase", &user, "--json"], &[]);
+    let holds = || {
+        let bytes = std::fs::read(folder.path().join("roster.db-wal")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).contains("ada@example.com")
+    };
+    let file = SqliteConnectOptions::new().filename(folder.path().join("roster.db"));
+    let mut reader = file.connect().await.unwrap();
+    let mut reading = reader.begin().await.unwrap();
+    sqlx::query("SELECT * FROM users").fetch_all(&mut *reading).await.unwrap();
+
+    let held_up = erase();
+    assert_eq!((held_up.status.code(), holds()), (Some(1), true));
+    assert_eq!(objects(&held_up)[0]["outcome"], "erased");
+    assert!(text(&held_up.stderr).contains("run this again"), "{}", text(&held_up.stderr));
+
+    reading.rollback().await.unwrap();
+    let again = erase();
+    assert_eq!((again.status.code(), text(&again.stderr), holds()), (Some(0), String::new(), false));
+    assert_eq!(objects(&again)[0]["outcome"], "already");
+}
+
 #[tokio::test]
 async fn a_backup_is_whole_private_and_overwrites_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,6 +223,19 @@ async fn a_backup_is_whole_private_and_overwrites_nothing() {
     assert!(text(&second.stderr).contains("is there already"), "{}", text(&second.stderr));
     assert_eq!(std::fs::read(&copy).unwrap(), bytes);
     assert_eq!(backup("nowhere/copy.db").status.code(), Some(1));
+
+    // What another backup is writing is left alone, and what a dead one has left is not.
+    let partial = folder.path().join("next.db.partial");
+    let other = std::fs::File::create(&partial).unwrap();
+    std::fs::write(folder.path().join("next.db.partial-journal"), "left").unwrap();
+    other.lock().unwrap();
+    let declined = backup("next.db");
+    assert_eq!(declined.status.code(), Some(1));
+    assert!(text(&declined.stderr).contains("another backup is writing"), "{}", text(&declined.stderr));
+    assert!(partial.exists());
+    drop(other);
+    let after = backup("next.db");
+    assert_eq!((after.status.code(), text(&after.stderr)), (Some(0), String::new()));
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("partial")), "{left:?}");

@@ -61,12 +61,13 @@ pub(super) async fn run(
     };
     // Whoever closed the pipe does not want to know.
     let _ = writeln!(std::io::stdout(), "{text}");
-    if !is_cut {
-        eprintln!(
-            "The database's log file still holds old pages, because it is in use; run this again in a while."
-        );
+    if is_cut {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::Failed(anyhow::anyhow!(
+        "the person is erased, but the log file beside the database still holds old pages, because something reads \
+         them (an open transaction, a backup, Litestream): run this again when it has ended"
+    )))
 }
 
 fn sentences(receipt: &Receipt<'_>) -> String {
