@@ -31,7 +31,7 @@ impl Folder {
 
     fn open_at(path: &Path, reset: bool) -> anyhow::Result<Self> {
         let folder = Self(path.to_owned());
-        fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        make(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
         // Keys do not belong into a repository, not even these.
         folder.keep(".gitignore", || Ok(b"*\n".to_vec()))?;
         if reset {
@@ -101,6 +101,14 @@ impl Folder {
     }
 }
 
+/// Makes the folder for the owner's eyes only.
+fn make(path: &Path) -> io::Result<()> {
+    let mut folder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.recursive(true).create(path)
+}
+
 /// Half a key is worse than none: the file appears when all of it is written.
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
@@ -161,9 +169,9 @@ mod tests {
         let folder = Folder::open_at(&scratch.0, false).unwrap();
         folder.signing_key().unwrap();
         folder.webhook_secret().unwrap();
-        for name in [KEY, SECRET] {
+        for (name, owners) in [("", 0o700), (KEY, 0o600), (SECRET, 0o600)] {
             let mode = fs::metadata(scratch.0.join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
+            assert_eq!(mode & 0o777, owners, "{name}");
         }
     }
 
