@@ -138,7 +138,7 @@ pub(super) struct AdminUser<'a> {
     profile_image_url: Option<&'a str>,
     #[schema(required, value_type = Option<String>, format = DateTime)]
     last_sign_in_at: Option<Time>,
-    /// The user's, or the invitation's.
+    /// The user's, or the invitation's. Numbers beyond 64 bits are rounded, as JavaScript does.
     #[schema(value_type = BTreeMap<String, serde_json::Value>, example = json!({"team": "core"}))]
     public_metadata: Raw<'a>,
     /// When the account was made; `null` for invitations.

@@ -1,6 +1,6 @@
 //! What is asked for, and what comes back: members of one organization, filtered and paged.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::fold::{email_key, fold, words};
 use super::id::{MembershipId, OrganizationId, UserId};
@@ -97,7 +97,15 @@ pub struct Page {
 pub struct Filter {
     text: Option<TextFilter>,
     role: Option<Role>,
-    metadata: Vec<(String, String)>,
+    metadata: Vec<MetadataFilter>,
+}
+
+#[derive(Debug, Clone)]
+struct MetadataFilter {
+    field: String,
+    value: String,
+    /// The value, when it is a number: there is more than one way to write it.
+    number: Option<Number>,
 }
 
 #[derive(Debug, Clone)]
@@ -127,7 +135,8 @@ impl Filter {
     /// its JSON form. Null, objects, arrays and absent fields match nothing.
     #[must_use]
     pub fn with_metadata(mut self, field: String, value: String) -> Self {
-        self.metadata.push((field, value));
+        let number = value.parse().ok();
+        self.metadata.push(MetadataFilter { field, value, number });
         self
     }
 
@@ -159,10 +168,10 @@ impl Filter {
         let Ok(object) = serde_json::from_str::<serde_json::Map<String, Value>>(metadata.as_str()) else {
             return false;
         };
-        self.metadata.iter().all(|(field, wanted)| match object.get(field) {
-            Some(Value::String(text)) => text == wanted,
-            Some(Value::Bool(flag)) => wanted == if *flag { "true" } else { "false" },
-            Some(Value::Number(number)) => *wanted == number.to_string(),
+        self.metadata.iter().all(|wanted| match object.get(&wanted.field) {
+            Some(Value::String(text)) => *text == wanted.value,
+            Some(Value::Bool(flag)) => wanted.value == if *flag { "true" } else { "false" },
+            Some(Value::Number(number)) => wanted.number.as_ref() == Some(number),
             Some(Value::Null | Value::Object(_) | Value::Array(_)) | None => false,
         })
     }

@@ -12,7 +12,8 @@ async fn town() -> Site {
         Person::new("user_4", 4).name("ΟΔΥΣΣΕΥΣ", "Παπαδόπουλος").email("odys@ithaca.gr").role("editor"),
         Person::new("user_5", 5).email("ada.l@example.com").metadata(
             r#"{"team":"core","level":3,"lead":true,"a.b":"dotted","none":null,"list":["core"],"in":{"x":1},
-                "empty":"","rate":1.50,"big":9007199254740993,"text":"3"}"#,
+                "empty":"","rate":1.50,"big":9007199254740993,"text":"3",
+                "large":1e308,"beyond":123456789012345678901234567890,"below":-9223372036854775808}"#,
         ),
         Person::new("user_6", 6).username("adam"),
         Person::new("user_7", 7),
@@ -70,7 +71,7 @@ async fn words_begin_words_and_an_address_is_begun_as_a_whole() {
 }
 
 #[tokio::test]
-async fn metadata_is_compared_as_text_with_scalars_only() {
+async fn metadata_is_compared_with_scalars_only() {
     let site = town().await;
     for (field, value, is_found) in [
         ("team", "core", true),
@@ -95,6 +96,17 @@ async fn metadata_is_compared_as_text_with_scalars_only() {
         ("rate", "1.5", true),
         ("big", "9007199254740993", true),
         ("big", "9007199254740992", false),
+        // However they are written.
+        ("rate", "1.50", true),
+        ("rate", "15e-1", true),
+        ("rate", " 1.5", false),
+        ("large", "1e308", true),
+        ("large", "1E+308", true),
+        ("large", "1e309", false),
+        ("below", "-9223372036854775808", true),
+        // Beyond 64 bits a number is what JavaScript takes it for, in the answer too.
+        ("beyond", "123456789012345678901234567890", true),
+        ("beyond", "1.2345678901234568e+29", true),
     ] {
         let name = format!("metadata.{field}");
         let expected = if is_found { "5" } else { "" };

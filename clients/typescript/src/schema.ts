@@ -240,7 +240,7 @@ export interface components {
              */
             profileImageUrl: string | null;
             /**
-             * @description The user's, or the invitation's.
+             * @description The user's, or the invitation's. Numbers beyond 64 bits are rounded, as JavaScript does.
              * @example {
              *       "team": "core"
              *     }
