@@ -1,9 +1,10 @@
 //! Text without case, done once here so that both databases and every filter agree.
 
 /// Folds case character by character, so that the result does not depend on the neighbours: `ß`
-/// becomes `ss` and both small sigmas one.
+/// becomes `ss` and both small sigmas one. Small letters come first because `ẞ` is a capital already.
 pub fn fold(text: &str) -> String {
-    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    let upper = text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
+    upper.flat_map(char::to_lowercase).collect()
 }
 
 /// The words of a text: runs of letters and digits, folded.
@@ -23,6 +24,7 @@ mod tests {
     #[test]
     fn folding_knows_more_than_ascii() {
         assert_eq!(fold("STRASSE"), fold("straße"));
+        assert_eq!(fold("STRAẞE"), fold("straße"));
         assert_eq!(fold("ΟΔΟΣ"), fold("οδος"));
         assert_eq!(fold("Ångström"), "ångström");
     }
