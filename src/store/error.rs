@@ -54,6 +54,11 @@ pub enum StoreError {
     /// A site was moved here by half.
     #[error("a move into this database was not finished: run the same `roster migrate-store` again")]
     HalfMoved,
+    /// A mistake of this program's own came to light. Nothing was written.
+    #[error(
+        "writing it was given up because of a mistake in Roster; please report what the log says of a panic"
+    )]
+    Panicked,
     /// A stored value has a form that this program never writes.
     #[error("the database holds a `{0}` that Roster did not write")]
     Foreign(&'static str),
@@ -71,7 +76,7 @@ impl StoreError {
                 sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => false,
                 _ => true,
             },
-            Self::Foreign(_) => false,
+            Self::Foreign(_) | Self::Panicked => false,
             _ => true,
         }
     }

@@ -4,9 +4,11 @@
 //! and a lone delivery waits for nothing. The queue is bounded: past it the caller is told to come again,
 //! before memory grows.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
@@ -190,11 +192,11 @@ impl Writer {
         }
     }
 
-    /// Writes a batch in one transaction. A try after a commit that failed finds what it may have written.
+    /// Writes a batch in one transaction, and survives what is wrong with it. A try after a commit that failed finds what it may have written.
     async fn write(&mut self, work: &[&Work]) -> Result<Vec<Vec<Applied>>, StoreError> {
         let mut tried = 1;
         let written = loop {
-            match self.transact(work).await {
+            match caught(self.transact(work)).await {
                 Ok(written) => break written,
                 Err(error) => {
                     // Whatever broke the connection, the next try starts from a new one.
@@ -294,5 +296,26 @@ impl Writer {
         self.feed.seen(self.watch.seen(), (seen == Seen::Anything).then_some(known));
         self.generations.advance(as_of_ms);
         Ok(())
+    }
+}
+
+/// A panic that one piece of work leads to must not end the writer, and with it every write until a restart.
+async fn caught<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(StoreError::Panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_the_work_that_led_to_it() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("a mistake")
+        };
+        let caught = caught::<()>(panics).await.unwrap_err();
+        assert!(matches!(caught, StoreError::Panicked));
+        assert!(!caught.is_outage() && !caught.passes(), "each piece of work is tried alone, and once");
     }
 }
