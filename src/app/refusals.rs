@@ -48,7 +48,10 @@ impl<S: AsyncWrite + Unpin> InOurWords<S> {
 
 /// `HTTP/1.1 431 Request Header Fields Too Large`, a few headers and no body.
 fn in_our_words(bytes: &[u8]) -> Option<String> {
-    let status = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3).filter(|status| status.starts_with(b"4"))?;
+    let status = bytes
+        .strip_prefix(b"HTTP/1.")
+        .and_then(|rest| rest.get(2..5))
+        .filter(|status| status.starts_with(b"4"))?;
     let status = StatusCode::from_bytes(status).ok()?;
     let head = str::from_utf8(bytes).ok().filter(|head| head.ends_with("\r\n\r\n"))?;
     if !head.contains(EMPTY) || head.contains("x-request-id:") {
@@ -106,29 +109,58 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InOurWords<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    const OWN: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\
+                       date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\r\n";
+
+    fn assert_ours(answer: &str, start: &str) {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(start), "{head}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
+        assert!(head.ends_with("date: Sun, 22 Nov 2026 12:00:00 GMT"), "{head}");
+    }
 
     #[test]
     fn only_what_hyper_says_by_itself_is_said_anew() {
-        let own = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\
-                   date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\r\n";
-        let ours = in_our_words(own.as_bytes()).unwrap();
-        let (head, body) = ours.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"),
-            "{head}"
-        );
-        assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
-        assert!(head.ends_with("date: Sun, 22 Nov 2026 12:00:00 GMT"), "{head}");
+        for version in ["HTTP/1.1", "HTTP/1.0"] {
+            let own = OWN.replacen("HTTP/1.1", version, 1);
+            let start = format!("{version} 431 Request Header Fields Too Large\r\nconnection: close\r\n");
+            assert_ours(&in_our_words(own.as_bytes()).unwrap(), &start);
+        }
         for another in [
-            own.replacen("431", "200", 1),
-            own.replacen("date", "x-request-id: r\r\ndate", 1),
-            own.replacen("content-length: 0", "content-length: 5", 1) + "hello",
-            format!("{own}hello"),
+            OWN.replacen("431", "200", 1),
+            OWN.replacen("date", "x-request-id: r\r\ndate", 1),
+            OWN.replacen("content-length: 0", "content-length: 5", 1) + "hello",
+            format!("{OWN}hello"),
             "HTTP/1.1 4".to_owned(),
             String::new(),
         ] {
             assert_eq!(in_our_words(another.as_bytes()), None, "{another}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_sent_whole_however_little_is_taken_at_once() {
+        for vectored in [false, true] {
+            let (ours, mut theirs) = tokio::io::duplex(7);
+            let write = async move {
+                let mut ours = InOurWords::new(ours);
+                let bytes = OWN.as_bytes();
+                let taken = if vectored {
+                    ours.write_vectored(&[IoSlice::new(bytes), IoSlice::new(&[])]).await
+                } else {
+                    ours.write(bytes).await
+                };
+                assert_eq!(taken.unwrap(), bytes.len());
+                ours.write_all(b"and on").await.unwrap();
+            };
+            let mut answer = String::new();
+            let ((), read) = tokio::join!(write, theirs.read_to_string(&mut answer));
+            read.unwrap();
+            assert_ours(answer.strip_suffix("and on").unwrap(), "HTTP/1.1 431 ");
         }
     }
 }

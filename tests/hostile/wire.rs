@@ -155,6 +155,11 @@ async fn what_is_not_http_is_refused_and_harms_nobody() {
             is_a_problem(name, status, &answer);
         }
     }
+    // One that speaks the older version is answered in it.
+    let older =
+        said_to(&site, b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\nEHLO a\r\n\r\n").await;
+    let (_, refusal) = older.split_once("HTTP/1.0 400 ").expect(&older);
+    is_a_problem("an older version", "400", refusal);
     // A length beside chunks: the chunks count, and the connection is not used again.
     let both = format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{second}");
     let answer = said_to(&site, both.as_bytes()).await;
