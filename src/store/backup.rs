@@ -3,7 +3,7 @@
 //! Neither brings the schema up to date: a newer program must be able to make a backup before it does.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -61,11 +61,14 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
         return Err(BackupError::Exists(to.to_owned()));
     }
     // The name is given to a copy that is whole and on the disk, so whatever has it can be restored.
-    let mut partial = to.to_owned().into_os_string();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let _ours = begin(&partial).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => BackupError::UnderWay(partial.clone()),
+    let partial = with_suffix(to, ".partial");
+    let turn = Turn::take(&partial)?;
+    if turn.is_some() && is_left_over(&partial, from) {
+        remove(&with_suffix(&partial, "-journal"));
+        remove(&partial);
+    }
+    create(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(partial.clone()),
         _ => failed(error),
     })?;
     let filled = fill(&mut connection, &partial).await;
@@ -74,6 +77,51 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
         remove(&partial);
     }
     bytes
+}
+
+/// Whoever has it knows that an unfinished copy of that name was left by a backup that was killed. It is a lock on a
+/// file of its own: on some file systems a lock on the copy would keep SQLite from writing it.
+struct Turn {
+    name: PathBuf,
+    _lock: File,
+}
+
+impl Turn {
+    /// `None` where files cannot be locked.
+    fn take(partial: &Path) -> Result<Option<Self>, BackupError> {
+        let name = with_suffix(partial, ".lock");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        private(&mut options);
+        let lock = options.open(&name).map_err(|error| BackupError::Write(name.clone(), error))?;
+        match lock.try_lock() {
+            // Whoever had it may just have removed it, and the next one made it anew.
+            Ok(()) if place::is_at(&lock, &name) => Ok(Some(Self { name, _lock: lock })),
+            Ok(()) | Err(TryLockError::WouldBlock) => Err(BackupError::UnderWay(partial.to_owned())),
+            Err(TryLockError::Error(_)) => {
+                remove(&name);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        remove(&self.name);
+    }
+}
+
+/// Whether a file is what a killed backup leaves, and not somebody's.
+fn is_left_over(partial: &Path, from: &Path) -> bool {
+    const HEADER: &[u8] = b"SQLite format 3\0";
+    let Ok(found) = partial.symlink_metadata() else { return false };
+    let is_ours = || {
+        let mut start = Vec::new();
+        File::open(partial)?.take(HEADER.len() as u64).read_to_end(&mut start)?;
+        io::Result::Ok(start.is_empty() || start == HEADER)
+    };
+    found.is_file() && !place::is_same(partial, from) && is_ours().unwrap_or(false)
 }
 
 async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
@@ -103,7 +151,7 @@ fn put(partial: &Path, to: &Path) -> io::Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
         // Not every file system has links. An empty file keeps the name for us then.
         Err(_) => {
-            drop(create(to)?);
+            create(to)?;
             fs::rename(partial, to)?;
         }
     }
@@ -113,33 +161,23 @@ fn put(partial: &Path, to: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Makes the file that is filled, and locks it until it is dropped. One that nobody has locked was left by a backup
-/// that was killed.
-fn begin(partial: &Path) -> io::Result<File> {
-    if partial.symlink_metadata().is_ok_and(|found| found.is_file())
-        && let Ok(left) = OpenOptions::new().write(true).open(partial)
-        && left.try_lock().is_ok()
-        && place::is_at(&left, partial)
-    {
-        // It is not written over: it may have its final name as well by now.
-        fs::remove_file(partial)?;
-        let mut journal = partial.to_owned().into_os_string();
-        journal.push("-journal");
-        remove(Path::new(&journal));
-    }
-    let file = create(partial)?;
-    // A file system without locks is no reason to have no backup. Where there are some, another one may have taken
-    // the new file for one that was left.
-    let is_ours = !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && place::is_at(&file, partial);
-    if is_ours { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(suffix);
+    name.into()
 }
 
-fn create(path: &Path) -> io::Result<File> {
+fn create(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new();
     file.write(true).create_new(true);
+    private(&mut file);
+    file.open(path).map(drop)
+}
+
+#[cfg_attr(not(unix), expect(unused_variables, reason = "there are no modes"))]
+fn private(file: &mut OpenOptions) {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-    file.open(path)
+    std::os::unix::fs::OpenOptionsExt::mode(file, 0o600);
 }
 
 /// What cannot be removed was reported with the failure that came first.

@@ -49,12 +49,15 @@ impl Place {
 #[cfg(unix)]
 type Identity = (u64, u64);
 
+/// Whether two paths name one file.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Whether an open file is the one that the path names.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.metadata()) {
-        (Ok(file), Ok(named)) => identity_of(&file) == identity_of(&named),
-        _ => false,
-    }
+    let of = file.metadata().map(|file| identity_of(&file));
+    matches!((of, identity(path)), (Ok(of), Ok(named)) if of == named)
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {

@@ -12,7 +12,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before_it_began() {
     let mut town = Town::new(9);
     let mut program = town.serve();
     let service = program.wait_until_it_listens();
-    let events = town.live(400);
+    let events = town.live(600);
     let deliveries = town.send(&service, events.clone());
     let mut copies = Vec::new();
     for number in 0..4 {

@@ -224,18 +224,29 @@ async fn a_backup_is_whole_private_and_overwrites_nothing() {
     assert_eq!(std::fs::read(&copy).unwrap(), bytes);
     assert_eq!(backup("nowhere/copy.db").status.code(), Some(1));
 
-    // What another backup is writing is left alone, and what a dead one has left is not.
-    let partial = folder.path().join("next.db.partial");
-    let other = std::fs::File::create(&partial).unwrap();
-    std::fs::write(folder.path().join("next.db.partial-journal"), "left").unwrap();
-    other.lock().unwrap();
+    // What another backup is writing is left alone, what a dead one has left is not, and what is no copy is.
+    let at = |name: &str| folder.path().join(name);
+    let lock = std::fs::File::create(at("next.db.partial.lock")).unwrap();
+    lock.lock().unwrap();
+    std::fs::write(at("next.db.partial"), "SQLite format 3\0 and half of the rest").unwrap();
+    std::fs::write(at("next.db.partial-journal"), "left").unwrap();
     let declined = backup("next.db");
     assert_eq!(declined.status.code(), Some(1));
     assert!(text(&declined.stderr).contains("another backup is writing"), "{}", text(&declined.stderr));
-    assert!(partial.exists());
-    drop(other);
+    assert!(at("next.db.partial").exists());
+    drop(lock);
     let after = backup("next.db");
     assert_eq!((after.status.code(), text(&after.stderr)), (Some(0), String::new()));
+    std::fs::write(at("mine.db.partial"), "a letter").unwrap();
+    let declined = backup("mine.db");
+    assert_eq!(declined.status.code(), Some(1));
+    assert!(
+        text(&declined.stderr).contains("mine.db.partial is there already"),
+        "{}",
+        text(&declined.stderr)
+    );
+    assert_eq!(std::fs::read_to_string(at("mine.db.partial")).unwrap(), "a letter");
+    std::fs::remove_file(at("mine.db.partial")).unwrap();
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("partial")), "{left:?}");
