@@ -96,7 +96,7 @@ async fn metadata_is_compared_with_scalars_only() {
         ("rate", "1.5", true),
         ("big", "9007199254740993", true),
         ("big", "9007199254740992", false),
-        // However they are written.
+        // Integers and fractions are two kinds; within one it does not matter how a number is written.
         ("rate", "1.50", true),
         ("rate", "15e-1", true),
         ("rate", " 1.5", false),

@@ -82,6 +82,8 @@ async fn nothing_personal_of_a_deleted_user_is_left_in_any_order() {
     let mut random = Random::new(7);
     for round in 0..ROUNDS {
         let mut story: Vec<_> = story(round).into_iter().enumerate().collect();
+        // In some rounds the membership falls with the user, and nothing says that it has ended.
+        story.retain(|(_, event)| round % 3 != 0 || event["type"] != "organizationMembership.deleted");
         // The first two rounds are as they should be, and the wrong way round.
         match round {
             0 => {}
@@ -119,15 +121,14 @@ async fn nothing_personal_of_a_deleted_user_is_left_in_any_order() {
             .any(|row| row.starts_with("invitations: id=orginv_0 ") && row.contains(" user_id=user_0 "))
     );
     assert_eq!(rows.iter().filter(|row| row.starts_with("members: ")).count(), 0);
-    // A digest of all that a row said could confirm a guess of it.
-    let digests = rows.iter().filter_map(|row| row.split(" content_digest=").nth(1)?.split(' ').next());
-    let digests: Vec<_> = digests.filter(|digest| *digest != "-").collect();
-    let told = |row: &&str| row.parse::<i64>().unwrap().trailing_zeros() < 32;
-    assert_eq!(
-        digests.iter().copied().filter(told).count(),
-        usize::try_from(ROUNDS).unwrap(),
-        "organizations'"
-    );
+    // A digest of what a row said could confirm a guess of it.
+    let fallen = rows.iter().filter(|row| row.starts_with("memberships: ") && row.contains(" fallen=1"));
+    let digests =
+        fallen.filter_map(|row| row.split(" content_digest=").nth(1)?.split(' ').next()?.parse().ok());
+    let digests: Vec<i64> = digests.collect();
+    // Of the first one all has been told by now.
+    assert_eq!(digests.len(), usize::try_from(ROUNDS / 3 - 1).unwrap());
+    assert!(digests.iter().all(|digest| digest.trailing_zeros() >= 32), "{digests:?}");
 }
 
 fn types(story: &[(usize, Value)]) -> Vec<String> {

@@ -33,7 +33,8 @@ const PAST: [(i64, &str); 3] = [
                 content_digest, role, public_metadata, deleted_at_ms, fallen)
             VALUES ('orgmem_ada', 'org_old', 'user_ada', 1000, 1000, 1000, 1, 'org:admin', '{}', NULL, 0),
                 ('orgmem_bob', 'org_old', 'user_bob', 2000, 2000, 2000, 2, 'org:member', '{"since":1}', NULL, 0),
-                ('orgmem_gone', 'org_old', 'user_gone', 3000, NULL, NULL, NULL, 'org:member', '{}', 5000, 1);
+                ('orgmem_gone', 'org_old', 'user_gone', 3000, NULL, NULL, NULL, 'org:member', '{}', 5000, 1),
+                ('orgmem_fell', 'org_gone', 'user_ada', 3000, 3000, 3000, 12345, '', '{}', NULL, 1);
         INSERT INTO invitations (id, organization_id, user_id, updated_at_ms, observed_at_ms, content_digest, email,
                 role, status, public_metadata, created_at_ms, expires_at_ms, deleted_at_ms, fallen)
             VALUES ('orginv_cyd', 'org_old', NULL, 3000, 3000, 3, 'cyd@example.com', 'org:member', 'pending', '{}', 3000,
@@ -156,6 +157,12 @@ async fn is_taken_over(database: &Database, age: usize) {
         "schema {age}"
     );
     assert_eq!(list[1]["membershipMetadata"], json!({"since": 1}));
+
+    if age < 6 {
+        let rows = site.rows.everything().await;
+        let fell = rows.iter().find(|row| row.contains(" id=orgmem_fell ")).unwrap();
+        assert!(fell.contains(" content_digest=0 "), "schema {age}: {fell}");
+    }
 
     // Who has left is refused, and stays away.
     let gone = site.get(USERS, &site.token("user_gone", "org_old", "member", 5)).await;

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let deletion = Change::UserDeleted { id: user.clone(), at_ms };
     store.apply(vec![deletion]).await.context("nothing was erased")?;
     let after = store.footprint(user).await.context("it was erased; the receipt cannot be written")?;
-    let is_cut = store::cut_log(database, TRIES).await.unwrap_or(false);
+    let cut = store::cut_log(database, TRIES).await;
 
     let receipt = Receipt {
         id: user.as_str(),
@@ -61,6 +61,9 @@ pub(super) async fn run(
     };
     // Whoever closed the pipe does not want to know.
     let _ = writeln!(std::io::stdout(), "{text}");
+    let is_cut = cut.context(
+        "the person is erased, but the log file beside the database may hold old pages: run this again",
+    )?;
     if is_cut {
         return Ok(());
     }
