@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::problem::{Problem, Problems};
 use super::setting::Setting;
+use super::values::FLAG;
 use super::{Config, KeySource, Log, LogFormat, Values, cron, database, keys};
 use crate::domain::Role;
 
@@ -122,19 +123,23 @@ impl Check {
         })
     }
 
-    /// `PORT` is what many platforms set; an address of one's own wins over it.
+    fn is_flag(&self, variable: &'static str) -> bool {
+        self.values.get(variable).is_some_and(|(_, layer)| layer == FLAG)
+    }
+
+    /// `PORT` is what many platforms set; an address of one's own wins over it, but not over a flag.
     fn listen(&mut self) -> Option<SocketAddr> {
         let port = self.number("PORT", 0, u16::MAX);
         let port = port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
-        self.parse("ROSTER_LISTEN", address).or(port)
+        let listen = self.parse("ROSTER_LISTEN", address);
+        if self.is_flag("PORT") && !self.is_flag("ROSTER_LISTEN") { port.or(listen) } else { listen.or(port) }
     }
 
     fn log(&mut self, default: Log) -> Log {
-        let fallback = self.parse("RUST_LOG", log_filter);
-        Log {
-            filter: self.parse("ROSTER_LOG", log_filter).or(fallback).unwrap_or(default.filter),
-            format: self.parse("ROSTER_LOG_FORMAT", log_format),
-        }
+        let (ours, rusts) = (self.parse("ROSTER_LOG", log_filter), self.parse("RUST_LOG", log_filter));
+        let is_rusts = self.is_flag("RUST_LOG") && !self.is_flag("ROSTER_LOG");
+        let filter = if is_rusts { rusts.or(ours) } else { ours.or(rusts) };
+        Log { filter: filter.unwrap_or(default.filter), format: self.parse("ROSTER_LOG_FORMAT", log_format) }
     }
 
     /// A key that is configured wins, then an address that is configured, then the publishable key's. A

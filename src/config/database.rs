@@ -19,6 +19,8 @@ pub(super) fn parse(text: &str) -> Result<Database, &'static str> {
 /// The driver ignores what it does not know, so a misspelt parameter would do nothing, in silence.
 const PARAMETERS: [&str; 9] =
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "user", "password", "dbname"];
+/// What hosts of databases put into the addresses that they hand out, and what does no harm when it is left out.
+const LEFT_OUT: [&str; 3] = ["channel_binding", "application_name", "connect_timeout"];
 
 fn postgres(text: &str) -> Result<Database, &'static str> {
     let wrong = "is not a postgres: URL, such as postgres://roster:password@db.example.com/roster";
@@ -26,7 +28,8 @@ fn postgres(text: &str) -> Result<Database, &'static str> {
     if !url.has_host() && !url.query_pairs().any(|(name, _)| name == "host") {
         return Err(wrong);
     }
-    if !url.query_pairs().all(|(name, _)| PARAMETERS.contains(&name.as_ref())) {
+    let is_known = |name: &str| PARAMETERS.contains(&name) || LEFT_OUT.contains(&name);
+    if !url.query_pairs().all(|(name, _)| is_known(&name)) {
         return Err("has a parameter that is not known; those are sslmode, sslrootcert, sslcert, sslkey, \
                     host, port, user, password and dbname");
     }
@@ -36,9 +39,13 @@ fn postgres(text: &str) -> Result<Database, &'static str> {
 }
 
 fn sqlite(path: &str) -> Result<Database, &'static str> {
+    // What it means happens anyway.
+    let path = path.strip_suffix("?mode=rwc").unwrap_or(path);
     if path.contains('?') {
-        return Err("must be a plain path: parameters such as ?mode= are not taken (the file is made when \
-                    it is missing; a question mark of the path is written %3F)");
+        return Err(
+            "must be a plain path: parameters but ?mode=rwc are not taken (a question mark of the path is \
+                    written %3F)",
+        );
     }
     let path = percent_decode_str(path).decode_utf8().map_err(|_| "must be UTF-8 when it is decoded")?;
     if path.is_empty() || path.ends_with('/') {
@@ -67,6 +74,7 @@ mod tests {
             ("sqlite:///data/roster.db", "/data/roster.db"),
             ("sqlite:/data/roster.db", "/data/roster.db"),
             ("SQLite://a%20b%3F.db", "a b?.db"),
+            ("sqlite:///data/roster.db?mode=rwc", "/data/roster.db"),
         ] {
             assert!(matches!(parse(url), Ok(Database::Sqlite(parsed)) if parsed == Path::new(path)), "{url}");
         }
@@ -79,7 +87,7 @@ mod tests {
             "sqlite::memory:",
             "sqlite://:memory:",
             "sqlite:file::memory:",
-            "sqlite://a.db?mode=rwc",
+            "sqlite://a.db?mode=ro",
             "sqlite:a%00b",
             "sqlite:%FF",
             "postgres:",

@@ -8,6 +8,7 @@
 mod check;
 mod cron;
 mod database;
+mod dotenv;
 mod keys;
 mod problem;
 mod setting;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
+use super::dotenv;
 use super::problem::Problem;
 use super::setting::{SETTINGS, Setting};
 
@@ -26,6 +27,8 @@ impl fmt::Debug for Flags {
 }
 
 const CONFIG_FLAG: &str = "config";
+/// The name of the first layer.
+pub(super) const FLAG: &str = "flag";
 
 impl clap::Args for Flags {
     fn augment_args(command: Command) -> Command {
@@ -86,7 +89,7 @@ impl Values {
     pub fn gather(flags: &Flags, environment: &dyn Fn(&str) -> Option<OsString>, folder: &Path) -> Self {
         let mut values = Self::default();
         for (variable, text) in &flags.given {
-            values.offer(variable, text, "flag");
+            values.offer(variable, text, FLAG);
         }
         for setting in SETTINGS {
             match environment(setting.variable).map(OsString::into_string) {
@@ -149,27 +152,9 @@ impl Values {
     /// The process environment is left alone: values of `.env` reach this program only.
     fn read_dot_env(&mut self, path: &Path) {
         let Some(text) = self.read(path, false) else { return };
-        let text = text.trim_start_matches('\u{feff}');
-        // The last line of a name wins, as in Node's dotenv.
-        let mut entries = BTreeMap::new();
-        for item in dotenvy::from_read_iter(text.as_bytes()) {
-            match item {
-                Ok((name, value)) => {
-                    entries.insert(name, value);
-                }
-                Err(dotenvy::Error::LineParse(content, _)) => {
-                    let before = text.find(&content).and_then(|at| text.get(..at)).unwrap_or_default();
-                    let line = before.matches('\n').count() + 1;
-                    self.complain(format!(
-                        ".env line {line} cannot be read: it must be NAME=value, with quotes around a value that \
-                         has spaces; for example ROSTER_LISTEN=127.0.0.1:8080"
-                    ));
-                }
-                Err(_) => self.complain(".env cannot be read"),
-            }
-        }
-        for (name, value) in entries {
-            self.offer(&name, &value, ".env");
+        // The last line of a name wins.
+        for (name, value) in dotenv::entries(&text).iter().rev() {
+            self.offer(name, value, ".env");
         }
     }
 

@@ -136,12 +136,21 @@ fn the_settings_file_takes_lists_and_refuses_what_it_does_not_know() {
 }
 
 #[test]
-fn a_bad_line_of_dot_env_is_named_but_never_shown() {
+fn what_an_app_has_in_its_dot_env_does_no_harm() {
     let folder = folder();
-    fs::write(folder.join(".env"), "\u{feff}CLERK_INSTANCE_ID=ins_1\n\nCLERK_SECRET_KEY=hush hush\n")
-        .unwrap();
+    let write = |text: &str| fs::write(folder.join(".env"), text).unwrap();
+    write(
+        "\u{feff}NEXT_PUBLIC_NAME=My App's name\nFOO-BAR: 1\nBARE\nCLERK_INSTANCE_ID=ins_1\n\
+         ROSTER_OPS_TOKEN=a-long$token # of ours\nDATABASE_URL=sqlite://a.db ",
+    );
+    let config = gather(&Flags::default(), &[], &folder).check().unwrap();
+    assert_eq!(config.instance_id.as_deref(), Some("ins_1"));
+    assert_eq!(config.ops_token.unwrap().expose_secret(), "a-long$token");
+    assert!(matches!(config.database, Database::Sqlite(path) if path == Path::new("a.db")));
+
+    write("CLERK_INSTANCE_ID=ins_1\n\nCLERK_SECRET_KEY=hush hush\n");
     let problems = gather(&Flags::default(), &[], &folder).check().unwrap_err().to_string();
-    assert!(problems.contains(".env line 3") && !problems.contains("hush"), "{problems}");
+    assert!(problems.contains("CLERK_SECRET_KEY (.env)") && !problems.contains("hush"), "{problems}");
 }
 
 #[test]
@@ -180,6 +189,11 @@ fn port_alone_opens_every_address_and_listen_wins() {
     assert_eq!(listen(&[("PORT", "3000")]).unwrap(), "0.0.0.0:3000");
     assert_eq!(listen(&[("PORT", "3000"), ("ROSTER_LISTEN", "[::1]:1")]).unwrap(), "[::1]:1");
     assert_eq!(listen(&[("ROSTER_LISTEN", "localhost:81")]).unwrap(), "127.0.0.1:81");
+    let environment = [("ROSTER_LISTEN", "[::1]:1"), ("ROSTER_LOG", "error")];
+    let flagged = |arguments: &[&str]| gather(&flags(arguments), &environment, &folder()).check().unwrap();
+    assert_eq!(flagged(&["--port", "3000"]).listen.to_string(), "0.0.0.0:3000");
+    assert_eq!(flagged(&["--port", "3000", "--listen", "[::1]:2"]).listen.to_string(), "[::1]:2");
+    assert_eq!(flagged(&["--rust-log", "debug"]).log.filter.to_string(), "debug");
     for (name, bad) in
         [("PORT", "65536"), ("PORT", "-1"), ("ROSTER_LISTEN", "8080"), ("ROSTER_LISTEN", ":8080")]
     {
