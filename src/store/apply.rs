@@ -84,6 +84,8 @@ pub(super) struct Written {
     pub(super) outcomes: Vec<Vec<Applied>>,
     /// The version of these, when there are any.
     pub(super) version: Option<i64>,
+    /// That of the batch before.
+    pub(super) version_before: i64,
     /// Whether personal data was blanked.
     pub(super) erased: bool,
     /// Organizations of which an answer may be another one now.
@@ -135,7 +137,8 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     let places = project::places(&script.run(db).await?.take(places))?;
     let (touched, version) = model.project(db, places).await?;
     let (touched, erased) = (touched.all(), !erased_users.is_empty());
-    Ok(Written { outcomes, version, erased, touched, last_applied_ms })
+    let version_before = model.last_version();
+    Ok(Written { outcomes, version, version_before, erased, touched, last_applied_ms })
 }
 
 fn outcome_of(effect: Effect) -> Outcome {

@@ -55,10 +55,11 @@ pub enum StoreError {
     #[error("a move into this database was not finished: run the same `roster migrate-store` again")]
     HalfMoved,
     /// A mistake of this program's own came to light. Nothing was written.
-    #[error(
-        "writing it was given up because of a mistake in Roster; please report what the log says of a panic"
-    )]
+    #[error("it was given up because of a mistake in Roster; please report what the log says of a panic")]
     Panicked,
+    /// A task without which nothing can be believed has ended in a panic.
+    #[error("a part of the service has ended: restart it, and please report what the log says of a panic")]
+    Broken,
     /// A stored value has a form that this program never writes.
     #[error("the database holds a `{0}` that Roster did not write")]
     Foreign(&'static str),

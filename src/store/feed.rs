@@ -13,10 +13,12 @@ mod follower;
 mod known;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -102,6 +104,8 @@ pub(super) struct Feed {
     followed: Mutex<Followed>,
     readers: Pool,
     turns: Semaphore,
+    /// Whether a task has ended without which followers miss changes.
+    broken: AtomicBool,
     /// How long a version is held back.
     hold: Duration,
     closing: CancellationToken,
@@ -122,11 +126,17 @@ pub(super) async fn start(
         followed: Mutex::new(Followed { organizations: HashMap::new(), reading: version }),
         readers: readers.clone(),
         turns: Semaphore::new(TURNS),
+        broken: AtomicBool::new(false),
         hold,
         closing: closing.clone(),
     });
     let (task, closing) = (Arc::clone(&feed), closing.clone());
-    tokio::spawn(async move { closing.run_until_cancelled(task.run()).await });
+    tokio::spawn(async move {
+        let run = AssertUnwindSafe(closing.run_until_cancelled(task.run()));
+        if run.catch_unwind().await.is_err() {
+            task.breaks();
+        }
+    });
     Ok(feed)
 }
 
@@ -149,6 +159,16 @@ impl Feed {
     /// It could not, or nobody knows.
     pub(super) fn failed(&self) {
         self.learn(Known::failed);
+    }
+
+    /// A task has ended without which followers miss changes.
+    pub(super) fn breaks(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether one has.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
     }
 
     /// The newest version that is known.

@@ -5,9 +5,11 @@
 //! bell that is lost costs a quarter of a second and nothing else. When the database does not answer, nobody
 //! knows what others write, and nothing that is kept is believed until it does.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -52,10 +54,15 @@ pub(super) fn start(
     let bell = Arc::new(Notify::new());
     let rung = Arc::clone(&bell);
     tokio::spawn(async move {
+        let (believed, followed) = (Arc::clone(&generations), Arc::clone(&feed));
         let listener =
             Listener { pool: Pool::Postgres(pool.clone()), connection: None, own, generations, feed };
         let listening = async { tokio::join!(hang_up(&pool, &bell), listener.run(&rung)) };
-        closing.run_until_cancelled(Box::pin(listening)).await;
+        let listening = AssertUnwindSafe(closing.run_until_cancelled(Box::pin(listening)));
+        if listening.catch_unwind().await.is_err() {
+            believed.doubt();
+            followed.breaks();
+        }
         pool.close().await;
     });
 }

@@ -70,6 +70,8 @@ use writer::{Job, Writer};
 
 /// How many events one statement forgets.
 const FORGOTTEN_AT_ONCE: i64 = 500;
+/// How long to rest after that: who waits for a file to be free looks every 100 ms at least, and then finds it so.
+const FORGETTING_RESTS: Duration = Duration::from_millis(120);
 
 /// One open database: the writer's queue, and a pool of readers.
 #[derive(Debug, Clone)]
@@ -267,8 +269,9 @@ impl Store {
             if some == 0 {
                 break;
             }
+            tokio::time::sleep(FORGETTING_RESTS).await;
         }
-        versions::forget(&self.bookkeeping, FORGOTTEN_AT_ONCE).await?;
+        versions::forget(&self.bookkeeping, FORGOTTEN_AT_ONCE, FORGETTING_RESTS).await?;
         Ok(forgotten)
     }
 
@@ -311,6 +314,16 @@ impl Store {
     /// How many objects stand.
     pub async fn count(&self, entity: Entity) -> Result<u64, StoreError> {
         known::count(&self.readers, entity).await
+    }
+
+    /// Whether there is nothing at all.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        for entity in Entity::ALL {
+            if self.count(entity).await? > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The ids of the memberships and of the invitations that would fall with these users and organizations.
@@ -370,6 +383,9 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         if self.queue.is_closed() {
             return Err(StoreError::Closed);
+        }
+        if self.feed.is_broken() {
+            return Err(StoreError::Broken);
         }
         self.place.as_ref().map_or(Ok(()), Place::check)?;
         self.readers.acquire().await?.execute("SELECT 1 FROM progress LIMIT 1", &[]).await?;

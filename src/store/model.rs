@@ -154,6 +154,11 @@ impl Model {
         Ok(())
     }
 
+    /// The version of the last batch that changed an answer.
+    pub(super) fn last_version(&self) -> i64 {
+        self.last_version
+    }
+
     /// What is known of the object that a pass was shown.
     pub(super) fn known(&self, shown: &Change) -> Option<Known> {
         fn state<T>(known: Option<&Observed<T>>, last_sign_in_at_ms: Option<i64>) -> Option<Known> {
@@ -205,7 +210,10 @@ impl Model {
                 let content = &membership.content;
                 let place = (content.organization_id.clone(), content.user_id.clone());
                 let id = content.id.clone();
-                self.merge_membership(&id, &place, |state| state.upsert(membership))
+                let effect = self.merge_membership(&id, &place, |state| state.upsert(membership));
+                // What is told of one that has ended is older than its end, though some of it is kept.
+                let ended = self.memberships.get(&id).is_some_and(|state| state.deleted_at_ms.is_some());
+                if ended { Effect::None } else { effect }
             }
             Change::MembershipDeleted { id, organization_id, user_id, created_at_ms, at_ms } => {
                 let place = (organization_id.clone(), user_id.clone());
@@ -215,7 +223,9 @@ impl Model {
             }
             Change::Invitation(invitation) => {
                 let id = invitation.content.id.clone();
-                self.merge_invitation(&id, |state| state.upsert(invitation))
+                let effect = self.merge_invitation(&id, |state| state.upsert(invitation));
+                let ended = self.invitations.get(&id).is_some_and(|state| state.deleted_at_ms.is_some());
+                if ended { Effect::None } else { effect }
             }
             Change::InvitationDeleted { id, at_ms } => {
                 self.merge_invitation(&id, |state| state.delete(at_ms))

@@ -27,6 +27,10 @@ impl StoredPass {
     pub(super) fn is_completed(&self) -> bool {
         self.outcome.as_deref() == Some("completed")
     }
+
+    fn is_walked(&self) -> bool {
+        self.is_completed() || self.outcome.as_deref() == Some("braked")
+    }
 }
 
 const TAKE: &str = "INSERT INTO leases (name, owner, expires_at_ms) VALUES ($1, $2, $3)
@@ -61,12 +65,18 @@ pub(super) async fn release_lease(db: &Pool, owner: &str) -> Result<(), StoreErr
 const SAVE: &str = "INSERT INTO passes (id, kind, outcome, started_at_ms, progress)
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, started_at_ms = excluded.started_at_ms,
-        progress = excluded.progress";
+        progress = excluded.progress
+        WHERE passes.outcome IS NULL";
+
+/// Others of its kind that wait to be resumed: every instance of a first start may have begun one.
+const CLOSE_OTHERS: &str = "UPDATE passes SET outcome = 'interrupted'
+    WHERE kind = $1 AND outcome IS NULL AND id <> $2";
 
 const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_completed_pass', $1)
     ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
 
-/// Writes down where a pass stands.
+/// Writes down where a pass stands. One that has ended stays as it is, whoever still thinks that it runs; and when one
+/// was walked to its end, there is nothing left for those that wait.
 pub(super) async fn save(db: &Pool, pass: &StoredPass) -> Result<(), StoreError> {
     let mut db = db.acquire().await?;
     let cells = [
@@ -76,12 +86,15 @@ pub(super) async fn save(db: &Pool, pass: &StoredPass) -> Result<(), StoreError>
         cell(pass.started_at_ms),
         cell(pass.progress.as_str()),
     ];
-    if !pass.is_completed() {
+    if !pass.is_walked() {
         return db.execute(SAVE, &cells).await.map(drop);
     }
     db.begin_writing().await?;
     db.execute(SAVE, &cells).await?;
-    db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
+    db.execute(CLOSE_OTHERS, &[cell(pass.kind.as_str()), cell(pass.id.as_str())]).await?;
+    if pass.is_completed() {
+        db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
+    }
     db.commit().await
 }
 
@@ -129,6 +142,7 @@ const FORGET: &str = "DELETE FROM passes WHERE started_at_ms < $1
 
 const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     ORDER BY started_at_ms DESC, id DESC LIMIT $1";
+const REPLACE: &str = "UPDATE passes SET progress = $3 WHERE id = $1 AND progress = $2";
 const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
 
 impl Store {
@@ -136,6 +150,16 @@ impl Store {
     pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
         let rows = self.readers.acquire().await?.fetch(RECENT, &[cell(limit)]).await?;
         rows.iter().map(pass).collect()
+    }
+
+    /// Writes `after` for `before`, unless somebody was quicker.
+    pub async fn replace_progress(
+        &self,
+        before: &StoredPass,
+        after: &StoredPass,
+    ) -> Result<bool, StoreError> {
+        let cells = [cell(before.id.as_str()), cell(before.progress.as_str()), cell(after.progress.as_str())];
+        Ok(self.bookkeeping.acquire().await?.execute(REPLACE, &cells).await? > 0)
     }
 
     /// Forgets the passes that began before a moment, but for those that later ones go by.

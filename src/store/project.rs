@@ -79,7 +79,8 @@ static LIST: Statement<4> = Statement::new(
         AND m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
         SELECT 1 FROM memberships newer
         WHERE newer.organization_id = m.organization_id AND newer.user_id = m.user_id
-            AND (newer.created_at_ms, newer.id) > (m.created_at_ms, m.id))
+            AND (newer.created_at_ms, newer.id) > (m.created_at_ms, m.id)
+            AND (newer.created_at_ms > m.created_at_ms OR newer.deleted_at_ms IS NULL))
     ON CONFLICT (organization_id, user_id) DO UPDATE SET membership_id = excluded.membership_id,
         account_created_at_ms = excluded.account_created_at_ms, email_key = excluded.email_key
     WHERE (members.membership_id, members.account_created_at_ms, members.email_key)
@@ -87,7 +88,8 @@ static LIST: Statement<4> = Statement::new(
 );
 
 /// Lists these places: the newest membership, if it stands. Clerk has one membership of a user in an organization
-/// at a time, so a newer one that has ended proves that the older one has too. A row that is right already is not
+/// at a time, so a newer one that has ended proves that the older one has too; of two that were made at one moment it proves
+/// nothing. A row that is right already is not
 /// written: it stands in three indexes.
 pub(super) fn list<'a>(script: &mut Script<'a>, places: impl Iterator<Item = (&'a Place, &'a Keys)>) {
     let row = |((organization, user), keys): (&'a Place, &'a Keys)| {

@@ -11,9 +11,10 @@ const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
     FROM (SELECT 1) AS one
     LEFT JOIN organizations o ON o.id = $1
     LEFT JOIN users u ON u.id = $2
-    LEFT JOIN memberships m ON m.id = (SELECT newest.id FROM memberships newest
-        WHERE newest.organization_id = $1 AND newest.user_id = $2
-        ORDER BY newest.created_at_ms DESC, newest.id DESC LIMIT 1)";
+    LEFT JOIN memberships m ON m.id = COALESCE(
+        (SELECT x.membership_id FROM members x WHERE x.organization_id = $1 AND x.user_id = $2),
+        (SELECT newest.id FROM memberships newest WHERE newest.organization_id = $1 AND newest.user_id = $2
+            ORDER BY newest.created_at_ms DESC, newest.id DESC LIMIT 1))";
 
 type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>, bool);
 
@@ -123,6 +124,8 @@ mod tests {
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?) LEFT-JOIN
         SCALAR SUBQUERY 2
+        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
+        SCALAR SUBQUERY 3
         SEARCH newest USING COVERING INDEX memberships_by_place (organization_id=? AND user_id=?)
         ");
         insta::assert_snapshot!(plan(UNLISTED_SQLITE).await, @r"

@@ -4,6 +4,7 @@
 //! before. It is the version of each organization that the batch touched, and the log says whom.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::connection::{Connection, Pool, Row};
 use super::error::StoreError;
@@ -88,13 +89,15 @@ const TOO_MANY: &str = "SELECT c.version FROM changes c ORDER BY c.version DESC 
 const FORGET: &str = "DELETE FROM changes WHERE version <= $1 AND version <= COALESCE(
     (SELECT c.version FROM changes c ORDER BY c.version LIMIT 1 OFFSET $2), $1)";
 
-/// Forgets the oldest changes, about `at_once` with each statement.
-pub(super) async fn forget(db: &Pool, at_once: i64) -> Result<(), StoreError> {
+/// Forgets the oldest changes, about `at_once` with each statement, and rests after each.
+pub(super) async fn forget(db: &Pool, at_once: i64, rest: Duration) -> Result<(), StoreError> {
     let Some(row) = db.acquire().await?.fetch_optional(TOO_MANY, &[cell(KEPT)]).await? else {
         return Ok(());
     };
     let until: i64 = row.try_get(0)?;
-    while db.acquire().await?.execute(FORGET, &[cell(until), cell(at_once)]).await? > 0 {}
+    while db.acquire().await?.execute(FORGET, &[cell(until), cell(at_once)]).await? > 0 {
+        tokio::time::sleep(rest).await;
+    }
     Ok(())
 }
 
@@ -123,6 +126,25 @@ pub(super) async fn since(
         .map(|row| Ok((row.try_get(0)?, organization_id(row, "organization_id")?)))
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// Whom every version after `version`, and up to this one, touched, in a transaction in which it is the newest; `None`
+/// when some of them are forgotten.
+pub(super) async fn between(
+    db: &mut Connection,
+    version: i64,
+    newest: i64,
+) -> Result<Option<BTreeSet<OrganizationId>>, StoreError> {
+    if version > newest {
+        return Ok(None);
+    }
+    let rows = db.fetch(SINCE, &[cell(version)]).await?;
+    let (mut organizations, mut has_all) = (BTreeSet::new(), version == newest);
+    for row in &rows {
+        has_all |= row.try_get::<i64, _>(0)? == version + 1;
+        organizations.insert(organization_id(row, "organization_id")?);
+    }
+    Ok(has_all.then_some(organizations))
 }
 
 /// Whether nothing that came after `version` is forgotten, and `version` itself was there. No version between

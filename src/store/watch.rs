@@ -102,6 +102,8 @@ impl Watch {
         let Some(last) = self.last else {
             let version = versions::newest(db).await?;
             self.last = Some(Last { mark, version });
+            // It may be another server, where the numbers of ours that were lost are given to others.
+            self.own.versions().clear();
             return Ok(Seen::Anything);
         };
         if last.mark == mark {

@@ -23,6 +23,7 @@ use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
 use super::place::Place;
+use super::versions;
 use super::watch::{self, Look, Own, Seen, Watch};
 
 /// How many deliveries may wait.
@@ -235,13 +236,21 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
-        let (own, feed) = (self.own.clone(), self.feed());
+        let (own, feed, generations) = (self.own.clone(), self.feed(), self.generations());
         let place = self.place();
         let still_there = || place.as_ref().map_or(Ok(()), Place::check);
         still_there()?;
         let connection = self.connect().await?;
         connection.begin_writing().await?;
-        let written = apply::batch(connection, work).await?;
+        let known = feed.known();
+        let mut written = apply::batch(connection, work).await?;
+        // Others may have written what makes this stale, or a duplicate, and whoever is told so must find it.
+        if written.version_before != known {
+            match versions::between(connection, known, written.version_before).await? {
+                Some(others) => written.touched.extend(others),
+                None => generations.touch_all(),
+            }
+        }
         own.writes(written.version);
         feed.writes(written.version);
         if let Err(error) = connection.commit().await {

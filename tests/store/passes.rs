@@ -36,13 +36,27 @@ async fn the_newest_of_each_sort_outlives_the_others() {
     ] {
         save(&db, id, kind, outcome, at).await;
     }
+    // Whoever completed "b" found that "a" waited, and "d" that "c" did.
+    let closed = db.rows("SELECT id FROM passes WHERE outcome IS NULL", "").await;
+    assert_eq!(closed, [""; 0]);
+    save(&db, "j", "full", "", 3).await;
     assert_eq!(db.store.forget_passes(1).await.unwrap(), 0);
-    assert_eq!(db.store.forget_passes(10).await.unwrap(), 5);
-    assert_eq!(kept(&db).await, ["id=c", "id=d", "id=g", "id=i"]);
+    assert_eq!(db.store.forget_passes(10).await.unwrap(), 6);
+    assert_eq!(kept(&db).await, ["id=d", "id=g", "id=i", "id=j"]);
     assert_eq!(db.store.forget_passes(10).await.unwrap(), 0);
 
     // What the next start asks is answered as before.
     assert_eq!(db.store.last_ended_pass("full").await.unwrap().as_deref(), Some("d"));
-    assert_eq!(db.store.unfinished_pass("full").await.unwrap().unwrap().id, "c");
+    assert_eq!(db.store.unfinished_pass("full").await.unwrap().unwrap().id, "j");
     assert_eq!(db.store.last_completed_pass().await.unwrap().unwrap().id, "g");
+}
+
+/// Its holder was thought to be dead, and another one has run it to its end meanwhile.
+#[tokio::test]
+async fn a_pass_that_has_ended_is_not_opened_again() {
+    let db = TestStore::new().await;
+    for outcome in ["", "completed", "", "interrupted"] {
+        save(&db, "a", "full", outcome, 1).await;
+    }
+    assert_eq!(db.rows("SELECT outcome FROM passes", "").await, ["outcome=completed"]);
 }
