@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
@@ -100,12 +100,13 @@ pub(super) async fn check_token(
 /// `POST /console/events/{id}/retry`
 pub(super) async fn retry_one(
     State(serving): State<Arc<Serving>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     serving.authorize(&headers)?;
-    let event = serving.console.store.event(&id).await?;
-    let event = event.ok_or_else(|| Problem::new(Code::NotFound, "The journal has no such event."))?;
+    let unknown = || Problem::new(Code::NotFound, "The journal has no such event.");
+    let Path(id) = id.map_err(|_| unknown())?;
+    let event = serving.console.store.event(&id).await?.ok_or_else(unknown)?;
     Ok(Json(serving.retry(&event).await?).into_response())
 }
 

@@ -64,6 +64,7 @@ impl Gauges {
     /// What takes no time, whatever the size of the site.
     async fn look(&self) -> Result<(), StoreError> {
         gauge!("roster_dead_letters").set(number(self.store.dead_letters().await?));
+        reconcile::count_passes_of_commands(&self.store).await?;
         if let Some(at_ms) = reconcile::last_success_ms(&self.store).await? {
             gauge!("roster_reconcile_last_success_timestamp_seconds").set(seconds(at_ms));
         }

@@ -13,7 +13,7 @@ use crate::clerk::backend_api::{ApiError, BackendApi, MAX_IDS};
 use crate::domain::UserId;
 use crate::store::{Store, StoreError};
 
-/// How many users may wait. Past that they are left to the next pass.
+/// How many users may wait. Past that they are left to the next full pass.
 const QUEUE: usize = 10_000;
 /// How long a user's own event may be behind.
 const GRACE: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ impl Hydrator {
     /// Notes a user who may be missing.
     pub fn note(&self, user_id: UserId) {
         if self.0.try_send(user_id).is_err() {
-            debug!("too many users wait to be fetched; the next pass brings them");
+            debug!("too many users wait to be fetched; the next full pass brings them");
         }
     }
 }
@@ -59,7 +59,7 @@ async fn run(store: Store, api: BackendApi, mut queue: mpsc::Receiver<UserId>) {
         if let Err(error) = fetch(&store, &api, &users).await {
             warn!(
                 error = &error as &dyn std::error::Error,
-                "missing users were not fetched; the next pass brings them"
+                "missing users were not fetched; the next full pass brings them"
             );
         }
         users.clear();

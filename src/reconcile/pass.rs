@@ -124,7 +124,8 @@ impl Pass<'_> {
         let seen = |entity| self.progress.entities.of(entity).seen;
         Glance {
             seen: Entity::ALL.into_iter().map(seen).sum(),
-            total: self.progress.totals.values().sum(),
+            // Clerk's word, however great.
+            total: self.progress.totals.values().fold(0, |all, total| all.saturating_add(*total)),
             stage: self.progress.stage.name(),
         }
     }

@@ -18,6 +18,9 @@ pub(super) struct Progress {
     /// By our own clock, for how long it can be resumed: Clerk's may show another time.
     pub(super) opened_at_ms: i64,
     pub(super) stage: Stage,
+    /// Whether it fills a copy that was empty: until it is done, the copy is not Clerk's truth.
+    #[serde(default = "yes")]
+    pub(super) is_backfill: bool,
     pub(super) entities: Entities,
     /// Entities whose lists Clerk does not give out: their absence means nothing.
     pub(super) off: Vec<Entity>,
@@ -25,6 +28,9 @@ pub(super) struct Progress {
     pub(super) short: Vec<Entity>,
     /// How many objects Clerk says that it holds.
     pub(super) totals: HashMap<Entity, u64>,
+    /// When a command ran it to its end: what was found, and counted, before that. A service counts the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) uncounted: Option<Entities>,
     /// Rows that were observed in the very second in which the pass began, or later by some other clock, and
     /// that the walk has not shown yet: their time does not tell that.
     pub(super) suspects: Vec<(Entity, Unseen)>,
@@ -63,10 +69,12 @@ impl Progress {
             finished_at_ms: started_at_ms,
             opened_at_ms: started_at_ms,
             stage: Stage::Users { after: Vec::new() },
+            is_backfill: false,
             entities: Entities::default(),
             off: Vec::new(),
             short: Vec::new(),
             totals: HashMap::new(),
+            uncounted: None,
             suspects: Vec::new(),
         }
     }
@@ -123,6 +131,15 @@ impl Progress {
             entities: self.entities,
         }
     }
+}
+
+/// Whether a pass that did not end had a copy to fill. One that cannot be read may have had.
+pub(super) fn is_backfill(stored: &StoredPass) -> bool {
+    serde_json::from_str::<Progress>(&stored.progress).map_or(true, |progress| progress.is_backfill)
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// When the last completed pass of either kind ended, whichever process ran it.

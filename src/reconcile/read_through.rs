@@ -44,7 +44,8 @@ enum Flight {
 impl Flight {
     fn counts(&self) -> bool {
         match self {
-            Self::Up(_) => true,
+            // One that ended in a panic is closed as well, and has not landed.
+            Self::Up(landing) => landing.has_changed().is_ok(),
             Self::Landed(at) => at.elapsed() < REMEMBERED,
             Self::Failed(at) => at.elapsed() < COOL_DOWN,
         }

@@ -49,6 +49,13 @@ impl PassOutcome {
             Self::Failed => "failed",
         }
     }
+
+    /// The outcome with this word.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        [Self::Completed, Self::Braked, Self::Interrupted, Self::Failed]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
+    }
 }
 
 /// How one entity differed from Clerk.

@@ -7,12 +7,14 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics::counter;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info, trace_span, warn};
 
 use super::pass::{Pass, WalkError};
-use super::progress::{Progress, Stage};
+use super::progress::{self, Progress, Stage};
 use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE, Order};
 use crate::clock;
@@ -24,8 +26,13 @@ use crate::store::{Store, StoreError};
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(4);
+/// How long a renewal may take.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(3);
 /// A pass that stopped longer ago than this is not resumed: too much has changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How many of the newest passes are looked at for those that nobody has counted.
+const RECENT: i64 = 20;
 
 /// How the names of leases begin that a service holds, as opposed to a command.
 const SERVICE: &str = "service ";
@@ -69,12 +76,13 @@ pub struct Reconciler {
     max_deletes: Option<u64>,
     page_size: u32,
     owner: String,
+    is_command: bool,
 }
 
 impl Reconciler {
     /// `max_deletes` is the brake, per entity and pass; `None` for its default.
     pub fn new(store: Store, api: BackendApi, max_deletes: Option<u64>) -> Self {
-        Self { store, api, max_deletes, page_size: MAX_PAGE, owner: random_id() }
+        Self { store, api, max_deletes, page_size: MAX_PAGE, owner: random_id(), is_command: false }
     }
 
     /// For a service that has the database to itself but for commands: a lease that another service holds is
@@ -87,9 +95,16 @@ impl Reconciler {
         Ok(self)
     }
 
+    /// For a command, whose process has no metrics: the service beside it counts what it finds.
+    #[must_use]
+    pub fn as_command(mut self) -> Self {
+        self.is_command = true;
+        self
+    }
+
     /// Writes down that a full pass is to be done, before anything else is: a restart must know.
     pub async fn owe_full_pass(&self) -> Result<(), StoreError> {
-        let progress = Progress::new(Kind::Full, clock::now_ms());
+        let progress = Progress { is_backfill: true, ..Progress::new(Kind::Full, clock::now_ms()) };
         self.store.save_pass(&progress.stored(&random_id(), None)).await
     }
 
@@ -117,7 +132,9 @@ impl Reconciler {
         }
         let stop = stop.child_token();
         let lost = CancellationToken::new();
-        let mut heart = tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone()));
+        // Not even a panic may leave it beating.
+        let mut heart =
+            AbortOnDropHandle::new(tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone())));
         let finished = holder.run_traced(ask, &stop, &lost, glance).await;
         if finished.is_err() {
             count_run(ask.kind, PassOutcome::Failed);
@@ -169,7 +186,7 @@ impl Reconciler {
     ) -> Result<Finished, StoreError> {
         let (id, progress) = match self.resumable(ask).await? {
             Some(resumed) => resumed,
-            None => (random_id(), Progress::new(ask.kind, clock::now_ms())),
+            None => (random_id(), self.begin(ask.kind, self.store.is_empty().await?)),
         };
         // A resumed pass goes on with what it has found, which was counted when it stopped.
         let found_before = progress.entities;
@@ -204,6 +221,7 @@ impl Reconciler {
             // A full pass that did not get to its end stays open, so that the next one goes on there.
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
             let closed = ended || ask.kind == Kind::Incremental;
+            pass.progress.uncounted = (closed && self.is_command).then_some(found_before);
             self.store.save_pass(&pass.progress.stored(&pass.id, closed.then_some(outcome))).await?;
             count(&report, &found_before);
         } else if lost.is_cancelled() {
@@ -212,6 +230,10 @@ impl Reconciler {
         }
         log(&report);
         Ok(Finished { report, error })
+    }
+
+    fn begin(&self, kind: Kind, is_backfill: bool) -> Progress {
+        Progress { is_backfill, ..Progress::new(kind, clock::now_ms()) }
     }
 
     async fn resumable(&self, ask: Ask) -> Result<Option<(String, Progress)>, StoreError> {
@@ -228,28 +250,34 @@ impl Reconciler {
                 Ok(Some((stored.id, progress)))
             }
             _ => {
+                let is_backfill = progress::is_backfill(&stored);
                 let outcome = Some(PassOutcome::Interrupted.as_str().to_owned());
                 self.store.save_pass(&crate::store::StoredPass { outcome, ..stored }).await?;
-                Ok(None)
+                Ok(Some((random_id(), self.begin(ask.kind, is_backfill))))
             }
         }
     }
 }
 
-/// Keeps the lease while a pass runs; stops the pass when it is lost.
+/// Keeps the lease while a pass runs; stops the pass when it is lost, or would be before the next renewal is sure.
 async fn beat(reconciler: Reconciler, stop: CancellationToken, lost: CancellationToken) {
+    let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(RENEWAL).await;
-        match reconciler.renew().await {
-            Ok(true) => {}
-            Ok(false) => {
-                lost.cancel();
-                stop.cancel();
-                return;
+        let asked = Instant::now();
+        match timeout(RENEWAL_PATIENCE, reconciler.renew()).await.unwrap_or(Err(StoreError::Silent)) {
+            Ok(true) => renewed = asked,
+            Ok(false) => break,
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "the lease was not renewed");
+                if renewed.elapsed() + RENEWAL + RENEWAL_PATIENCE > LEASE {
+                    break;
+                }
             }
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "the lease was not renewed"),
         }
     }
+    lost.cancel();
+    stop.cancel();
 }
 
 impl Pass<'_> {
@@ -299,6 +327,20 @@ impl Pass<'_> {
         }
         Ok(self.checkpoint().await?)
     }
+}
+
+/// Counts the passes that commands have run since somebody looked. Of several services the first one does.
+pub async fn count_passes_of_commands(store: &Store) -> Result<(), StoreError> {
+    for pass in store.recent_passes(RECENT).await? {
+        let outcome = pass.outcome.as_deref().and_then(PassOutcome::parse);
+        let progress = serde_json::from_str::<Progress>(&pass.progress);
+        let (Some(outcome), Ok(mut progress)) = (outcome, progress) else { continue };
+        let Some(before) = progress.uncounted.take() else { continue };
+        if store.replace_progress(&pass, &progress.stored(&pass.id, Some(outcome))).await? {
+            count(&progress.report(outcome, false), &before);
+        }
+    }
+    Ok(())
 }
 
 fn count_run(kind: Kind, outcome: PassOutcome) {

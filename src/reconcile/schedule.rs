@@ -3,11 +3,13 @@
 //! The scheduler only rings; one loop runs, so passes of one process never overlap, and one that takes
 //! longer than its interval is followed by one more, not by all that it missed.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::pass::WalkError;
+use super::progress::is_backfill;
 use super::report::{Kind, PassOutcome};
 use super::run::{Ask, Finished, Glance, Reconciler};
 use crate::store::{Store, StoreError};
@@ -72,13 +75,14 @@ impl Schedule {
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let never = store.last_ended_pass(Kind::Full.as_str()).await?.is_none();
-        let mut unfinished = store.unfinished_pass(Kind::Full.as_str()).await?.is_some();
-        if never && !unfinished && is_empty(store).await? {
+        let unfinished = store.unfinished_pass(Kind::Full.as_str()).await?;
+        let mut is_filling = unfinished.as_ref().is_some_and(is_backfill);
+        if never && unfinished.is_none() && store.is_empty().await? {
             // Webhooks come at once, and then nothing else tells that this was the first start.
             reconciler.owe_full_pass().await?;
-            unfinished = true;
+            is_filling = true;
         }
-        gate.set(never && unfinished);
+        gate.set(never && is_filling);
 
         let scheduler = JobScheduler::new().await.context("the scheduler cannot start")?;
         // One of each kind may wait; a further one would only repeat it.
@@ -119,15 +123,6 @@ impl Schedule {
 /// The scheduler wants seconds; most people write none.
 fn with_seconds(expression: &str) -> String {
     if expression.split_whitespace().count() == 5 { format!("0 {expression}") } else { expression.to_owned() }
-}
-
-async fn is_empty(store: &Store) -> Result<bool, StoreError> {
-    for entity in crate::domain::Entity::ALL {
-        if store.count(entity).await? > 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 struct Runner {
@@ -231,7 +226,9 @@ impl Runner {
                 );
             }
         };
-        match self.reconciler.run(ask, &self.stop, &say).await {
+        let run = AssertUnwindSafe(self.reconciler.run(ask, &self.stop, &say)).catch_unwind();
+        // A panic must not end the schedule, and with it every pass until a restart.
+        match run.await.unwrap_or(Err(StoreError::Panicked)) {
             Ok(Some(Finished { report, error })) => {
                 if let Some(cause) = error.filter(|cause| !matches!(cause, WalkError::Stopped)) {
                     error!(

@@ -101,6 +101,33 @@ async fn a_site_that_was_stopped_before_its_backfill_is_not_ready_after_the_rest
     site.stop().await;
 }
 
+/// Webhooks have filled it; that Clerk cannot be asked later is no reason to answer nothing.
+#[tokio::test]
+async fn a_site_that_had_people_before_it_had_a_key_is_ready_whatever_becomes_of_its_passes() {
+    let clerk = Clerk::with(1, 2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = roster::config::Database::Sqlite(folder.path().join("roster.db"));
+    let site = clerk
+        .site_with(|config| {
+            config.database = database.clone();
+            config.secret_key = None;
+        })
+        .await;
+    let event =
+        clerk.with_instance(|instance| instance.create_user(NewUser::named("A", "B", "a@example.com")));
+    assert_eq!(site.deliver(&event).await, "200 applied");
+    site.stop().await;
+    clerk.controls().hold_when(is_page);
+    for _ in 0..2 {
+        clerk.controls().take_log();
+        let site = clerk.site_with(|config| config.database = database.clone()).await;
+        assert!(is_ready(&site).await);
+        until("a pass is under way", async || clerk.controls().take_log().iter().any(is_page)).await;
+        site.stop().await;
+    }
+    clerk.controls().release();
+}
+
 #[tokio::test]
 async fn a_failing_clerk_delays_the_backfill_and_nothing_more() {
     let clerk = Clerk::with(2, 3).await;

@@ -113,6 +113,8 @@ async fn actions_need_the_token_and_are_logged() {
         ("/console/passes", &[], "401 UNAUTHORIZED"),
         ("/console/passes", &[RIGHT], "400 VALIDATION_ERROR"),
         ("/console/events/msg_nobody/retry", &[RIGHT], "404 NOT_FOUND"),
+        ("/console/events/%FF/retry", &[RIGHT], "404 NOT_FOUND"),
+        ("/console/events/%FF/retry", &[], "401 UNAUTHORIZED"),
         (LETTER, &[RIGHT, ("host", "evil.example")], "403 FORBIDDEN"),
     ] {
         let answer = ask("POST", path, headers).await;

@@ -2,6 +2,8 @@ use roster::sim::backend_api::SECRET_KEY;
 use roster::sim::server::{Server, Shared};
 use serde_json::json;
 
+use super::commands::roster;
+use super::scrape::Scrape;
 use super::watched::{Watched, ada};
 use crate::support::delivery::{Delivery, now_s};
 use crate::support::site::{ADMIN, USERS, clerk};
@@ -154,6 +156,21 @@ async fn passes_are_counted_with_what_they_found() {
     is_about(scrape.sum("roster_reconcile_last_success_timestamp_seconds", &[]), now_s());
     let answered = scrape.sum("roster_clerk_api_requests_total", &[("status", "200")]);
     assert!(answered >= 4.0, "{answered}");
+
+    // A command finds Ada; its own process keeps no counts.
+    let missing = |scrape: &Scrape| scrape.sum("roster_reconcile_drift_total", &[("drift", "missing")]);
+    let (folder_of_hers, url) = (tempfile::tempdir().unwrap(), full_server.url());
+    let beside = Watched::start(folder_of_hers.path(), &clerk(1), &[]);
+    let reconcile = settings(&url).into_iter().collect::<Vec<_>>();
+    let folder_too = folder_of_hers.path().to_owned();
+    let reconciled =
+        tokio::task::block_in_place(|| roster(&folder_too, &["reconcile", "--json"], &reconcile));
+    assert_eq!(reconciled.status.code(), Some(0));
+    for _ in 0..2 {
+        let scrape = beside.scrape().await;
+        assert_eq!(scrape.moved("roster_reconcile_runs_total"), ["full completed 1"]);
+        is(missing(&scrape), 3);
+    }
     watched.program.kill();
 
     // Ada is missing here.
