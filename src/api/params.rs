@@ -143,8 +143,13 @@ impl Sent {
         let mut sent = Self::default();
         for pair in raw.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(name) = decode(name) else { continue };
             let admin = list == List::Admin;
+            let Some(name) = decode(name) else {
+                if admin && name.starts_with(METADATA) {
+                    return Err(refused("metadata.*", "is not UTF-8"));
+                }
+                continue;
+            };
             let (name, slot) = match name.as_str() {
                 "limit" => ("limit", &mut sent.limit),
                 "cursor" => ("cursor", &mut sent.cursor),
@@ -336,6 +341,7 @@ mod tests {
             ("role=a&role=a", "`role`"),
             ("metadata.=x", "`metadata.`"),
             ("metadata.x=%FF", "`metadata.*`"),
+            ("metadata.%FF=x", "`metadata.*`"),
         ] {
             assert!(refusal(raw, List::Admin).contains(name), "{raw}");
         }

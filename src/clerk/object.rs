@@ -130,7 +130,7 @@ pub(super) fn invitation(
     };
     let invitation = Invitation {
         id: fields.needed_id("id", InvitationId::parse)?,
-        organization_id: fields.id("organization_id", OrganizationId::parse)?,
+        organization_id: invited_to(fields)?,
         user_id: fields.id("user_id", UserId::parse)?,
         email: fields.text("email_address")?,
         role: fields.text("role")?.as_deref().map(Role::new),
@@ -140,6 +140,17 @@ pub(super) fn invitation(
         expires_at_ms: fields.time_ms("expires_at")?,
     };
     Ok(Change::Invitation(moments.of(invitation.as_kept())))
+}
+
+/// Either of two fields says it, and neither is always there.
+fn invited_to(fields: &Fields<'_>) -> Result<Option<OrganizationId>, FieldError> {
+    match fields.id("organization_id", OrganizationId::parse)? {
+        Some(id) => Ok(Some(id)),
+        None => match fields.object("public_organization_data")? {
+            Some(organization) => organization.id("id", OrganizationId::parse),
+            None => Ok(None),
+        },
+    }
 }
 
 fn stated_status(fields: &Fields<'_>) -> Result<InvitationStatus, FieldError> {

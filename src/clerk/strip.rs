@@ -52,6 +52,7 @@ const OBJECT: &[(&str, Keep)] = &[
     ("public_user_data", Keep::Fields(&[("user_id", Keep::Scalar)])),
     // Invitation.
     ("organization_id", Keep::Scalar),
+    ("public_organization_data", Keep::Fields(&[("id", Keep::Scalar)])),
     ("email_address", Keep::Scalar),
     ("status", Keep::Scalar),
     ("expires_at", Keep::Scalar),

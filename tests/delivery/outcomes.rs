@@ -5,8 +5,9 @@ use roster::sim::NewUser;
 use roster::sim::shapes::{SECRET_PHONE, object};
 use serde_json::json;
 
+use super::payloads;
 use crate::support::delivery::Delivery;
-use crate::support::site::Site;
+use crate::support::site::{ADMIN, Site};
 
 fn ada() -> NewUser {
     NewUser::named("Ada", "Okafor", "ada@example.com")
@@ -44,6 +45,28 @@ async fn every_outcome_of_a_usable_event() {
     .to_vec();
     expected.sort();
     assert_eq!(site.rows.journal().await, expected);
+}
+
+#[tokio::test]
+async fn what_is_told_of_one_that_has_ended_is_stale() {
+    let site = Site::start().await;
+    let joined = payloads::membership("orgmem_1", "org_1", "user_1");
+    let mut ended = payloads::ended(&joined);
+    ended["data"].as_object_mut().unwrap().remove("created_at");
+    assert_eq!(site.deliver_as("msg_ended", ended.to_string()).await, "200 applied");
+    assert_eq!(site.deliver_as("msg_joined", joined.to_string()).await, "200 stale");
+}
+
+/// Clerk's description lets an invitation name its organization in either of two fields.
+#[tokio::test]
+async fn an_invitation_may_name_its_organization_by_its_public_data() {
+    let site = Site::start().await;
+    let mut invited = payloads::invitation("orginv_1", "org_1");
+    invited["data"]["public_organization_data"] = json!({"id": "org_1", "name": "Harbour"});
+    invited["data"].as_object_mut().unwrap().remove("organization_id");
+    assert_eq!(site.deliver_as("msg_1", invited.to_string()).await, "200 applied");
+    let listed = site.ask(&format!("{ADMIN}?activityStatus=pending"), "org_1").await;
+    assert_eq!(listed.json().as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
