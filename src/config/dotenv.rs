@@ -7,27 +7,29 @@
 //! Source: <https://github.com/motdotla/dotenv#what-rules-does-the-parsing-engine-follow>.
 
 /// The entries in their order; of a name that comes twice the last one counts.
-pub(super) fn entries(text: &str) -> Vec<(&str, String)> {
+pub(super) fn entries(text: &str) -> Vec<(String, String)> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut entries = Vec::new();
     let mut rest = text.trim_start_matches('\u{feff}');
     while !rest.is_empty() {
-        let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
-        let mut after = end;
+        let mut after = line_of(rest).len();
         if let Some((name, value)) = name_and_rest(rest) {
-            let line = rest.get(..end).unwrap_or_default();
-            let begins = rest.len() - value.len();
             let value = match quoted(value) {
-                Some((value, length)) => {
-                    after = begins + length;
-                    value
+                Some((inside, length)) => {
+                    after = rest.len() - value.len() + length;
+                    inside
                 }
-                None => bare(line.get(begins..).unwrap_or_default()),
+                None => bare(line_of(value)),
             };
-            entries.push((name, value));
+            entries.push((name.to_owned(), value));
         }
-        rest = rest.get(after..).unwrap_or_default().trim_start_matches(['\n', '\r']);
+        rest = rest.get(after..).unwrap_or_default().trim_start_matches('\n');
     }
     entries
+}
+
+fn line_of(text: &str) -> &str {
+    text.split('\n').next().unwrap_or_default()
 }
 
 /// The name that a line begins with, and all that follows its sign.
@@ -56,21 +58,33 @@ const BLANK: [char; 2] = [' ', '\t'];
 fn quoted(text: &str) -> Option<(String, usize)> {
     let quote = text.chars().next().filter(|quote| "'\"`".contains(*quote))?;
     let inside = text.get(1..)?;
-    let closes = |(at, _): &(usize, &str)| !inside.get(..*at).unwrap_or_default().ends_with('\\');
-    let (end, _) = inside.match_indices(quote).find(closes)?;
-    let (value, rest) = (inside.get(..end)?, inside.get(end + 1..)?);
-    let line = rest.get(..rest.find(['\n', '\r']).unwrap_or(rest.len()))?;
-    let behind = line.trim_start_matches(BLANK);
-    if !behind.is_empty() && !behind.starts_with('#') {
-        return None;
+    let is_escaped = |end: usize| inside.get(..end).unwrap_or_default().ends_with('\\');
+    let mut ends = Vec::new();
+    for (end, _) in inside.match_indices(quote) {
+        ends.push(end);
+        if !is_escaped(end) {
+            break;
+        }
     }
-    let value = if quote == '"' { value.replace("\\n", "\n").replace("\\r", "\r") } else { value.to_owned() };
-    Some((value, end + 2 + line.len()))
+    // When the first that is not escaped does not end it, a backslash before another may be the value's own.
+    ends.into_iter().rev().find_map(|end| {
+        let behind = line_of(inside.get(end + 1..)?);
+        let blank = behind.trim_start_matches(BLANK);
+        let is_end = blank.is_empty() || blank.starts_with('#');
+        is_end.then(|| (unquoted(quote, inside.get(..end).unwrap_or_default()), end + 2 + behind.len()))
+    })
 }
 
-/// A value without quotes ends with its line, or where a comment begins.
+fn unquoted(quote: char, value: &str) -> String {
+    if quote == '"' { value.replace("\\n", "\n").replace("\\r", "\r") } else { value.to_owned() }
+}
+
+/// A value that is not in quotes alone ends with its line, or where a comment begins.
 fn bare(line: &str) -> String {
-    line.split('#').next().unwrap_or_default().trim().to_owned()
+    let value = line.split('#').next().unwrap_or_default().trim();
+    let quote = value.chars().next().filter(|quote| "'\"`".contains(*quote));
+    let within = quote.and_then(|quote| Some((quote, value.strip_prefix(quote)?.strip_suffix(quote)?)));
+    within.map_or_else(|| value.to_owned(), |(quote, inside)| unquoted(quote, inside))
 }
 
 #[cfg(test)]
@@ -82,7 +96,7 @@ mod tests {
         let text = "\u{feff}# A comment\r\nPLAIN=value\r\nSPACED = a value with spaces  # and a comment\nexport EXPORTED=yes\n\
                     EMPTY=\n\nYAML: like this\nFOO-BAR.baz=1\nSINGLE='a # b' # c\nDOUBLE=\"two\\nlines\" \nBACK=`it's \"it\"`\n\
                     DOLLAR=ab$cd${ef}\nBARE\nURL=postgres://u:p$x@h/db?a=b\nPATH_=C:\\dir\nOPEN='no end\nMIXED=\"a\" b\n\
-                    KEY=\"-----BEGIN-----\nMII=\n-----END-----\" # done\nESCAPED='it\\'s'\nTWICE=1\nTWICE=2\n =none\nLAST=end ";
+                    KEY=\"-----BEGIN-----\nMII=\n-----END-----\" # done\nESCAPED='it\\'s'\nDIR='C:\\dir\\'\nPAIR=\"x\" \"y\"\nTWICE=1\nTWICE=2\n =none\nLAST=end ";
         let read: Vec<_> = entries(text).iter().map(|(name, value)| format!("{name}|{value}")).collect();
         insta::assert_snapshot!(read.join("\n"), @r#"
         PLAIN|value
@@ -104,6 +118,8 @@ mod tests {
         MII=
         -----END-----
         ESCAPED|it\'s
+        DIR|C:\dir\
+        PAIR|x" "y
         TWICE|1
         TWICE|2
         LAST|end

@@ -152,8 +152,9 @@ impl Values {
     /// The process environment is left alone: values of `.env` reach this program only.
     fn read_dot_env(&mut self, path: &Path) {
         let Some(text) = self.read(path, false) else { return };
-        // The last line of a name wins.
-        for (name, value) in dotenv::entries(&text).iter().rev() {
+        // The last line of a name wins, an empty one too.
+        let entries: BTreeMap<_, _> = dotenv::entries(&text).into_iter().collect();
+        for (name, value) in &entries {
             self.offer(name, value, ".env");
         }
     }

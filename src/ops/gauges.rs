@@ -64,7 +64,9 @@ impl Gauges {
     /// What takes no time, whatever the size of the site.
     async fn look(&self) -> Result<(), StoreError> {
         gauge!("roster_dead_letters").set(number(self.store.dead_letters().await?));
-        reconcile::count_passes_of_commands(&self.store).await?;
+        // On its own: a scrape that waits no longer must not come between marking and counting.
+        let counting = tokio::spawn(reconcile::count_passes_of_commands(self.store.clone()));
+        counting.await.unwrap_or(Err(StoreError::Closed))?;
         if let Some(at_ms) = reconcile::last_success_ms(&self.store).await? {
             gauge!("roster_reconcile_last_success_timestamp_seconds").set(seconds(at_ms));
         }

@@ -47,7 +47,7 @@ pub async fn history(store: &Store, limit: i64, now_ms: i64) -> Result<Vec<PastP
             finished_at: ended.then(|| iso8601(progress.finished_at_ms)),
             stage: progress.stage.name(),
             seen: Entity::ALL.into_iter().map(|entity| progress.entities.of(entity).seen).sum(),
-            total: progress.totals.values().sum(),
+            total: progress.total(),
             entities: progress.entities,
         })
     });

@@ -124,8 +124,7 @@ impl Pass<'_> {
         let seen = |entity| self.progress.entities.of(entity).seen;
         Glance {
             seen: Entity::ALL.into_iter().map(seen).sum(),
-            // Clerk's word, however great.
-            total: self.progress.totals.values().fold(0, |all, total| all.saturating_add(*total)),
+            total: self.progress.total(),
             stage: self.progress.stage.name(),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::report::{Entities, Kind, PassOutcome, Report};
+use crate::clock;
 use crate::domain::Entity;
 use crate::store::{Store, StoreError, StoredPass, Unseen};
 
@@ -28,7 +29,8 @@ pub(super) struct Progress {
     pub(super) short: Vec<Entity>,
     /// How many objects Clerk says that it holds.
     pub(super) totals: HashMap<Entity, u64>,
-    /// When a command ran it to its end: what was found, and counted, before that. A service counts the rest.
+    /// What was found before that which nobody has counted yet. When a command ran the pass to its end, a service counts
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) uncounted: Option<Entities>,
     /// Rows that were observed in the very second in which the pass began, or later by some other clock, and
@@ -62,7 +64,12 @@ pub(super) struct Anchor {
 }
 
 impl Progress {
-    pub(super) fn new(kind: Kind, started_at_ms: i64) -> Self {
+    /// A pass of which nothing is done yet.
+    pub(super) fn opened(kind: Kind, is_backfill: bool) -> Self {
+        Self { is_backfill, ..Self::new(kind, clock::now_ms()) }
+    }
+
+    fn new(kind: Kind, started_at_ms: i64) -> Self {
         Self {
             kind,
             started_at_ms,
@@ -77,6 +84,11 @@ impl Progress {
             uncounted: None,
             suspects: Vec::new(),
         }
+    }
+
+    /// How many objects there are, by Clerk's word, however great.
+    pub(super) fn total(&self) -> u64 {
+        self.totals.values().fold(0, |all, total| all.saturating_add(*total))
     }
 
     /// Whether nothing of it is done yet.

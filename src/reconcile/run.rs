@@ -31,9 +31,6 @@ const RENEWAL_PATIENCE: Duration = Duration::from_secs(3);
 /// A pass that stopped longer ago than this is not resumed: too much has changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// How many of the newest passes are looked at for those that nobody has counted.
-const RECENT: i64 = 20;
-
 /// How the names of leases begin that a service holds, as opposed to a command.
 const SERVICE: &str = "service ";
 
@@ -104,7 +101,7 @@ impl Reconciler {
 
     /// Writes down that a full pass is to be done, before anything else is: a restart must know.
     pub async fn owe_full_pass(&self) -> Result<(), StoreError> {
-        let progress = Progress { is_backfill: true, ..Progress::new(Kind::Full, clock::now_ms()) };
+        let progress = Progress::opened(Kind::Full, true);
         self.store.save_pass(&progress.stored(&random_id(), None)).await
     }
 
@@ -127,6 +124,7 @@ impl Reconciler {
         }
         // Each run is a holder of its own, so that clones keep each other out as well.
         let holder = Self { owner: format!("{} {}", self.owner, random_id()), ..self.clone() };
+        let asked = Instant::now();
         if !holder.renew().await? {
             return Ok(None);
         }
@@ -134,7 +132,7 @@ impl Reconciler {
         let lost = CancellationToken::new();
         // Not even a panic may leave it beating.
         let mut heart =
-            AbortOnDropHandle::new(tokio::spawn(beat(holder.clone(), stop.clone(), lost.clone())));
+            AbortOnDropHandle::new(tokio::spawn(beat(holder.clone(), asked, stop.clone(), lost.clone())));
         let finished = holder.run_traced(ask, &stop, &lost, glance).await;
         if finished.is_err() {
             count_run(ask.kind, PassOutcome::Failed);
@@ -184,12 +182,14 @@ impl Reconciler {
         lost: &CancellationToken,
         glance: &(dyn Fn(Glance) + Sync),
     ) -> Result<Finished, StoreError> {
-        let (id, progress) = match self.resumable(ask).await? {
-            Some(resumed) => resumed,
-            None => (random_id(), self.begin(ask.kind, self.store.is_empty().await?)),
+        let (id, mut progress) = if let Some(resumed) = self.resumable(ask).await? {
+            resumed
+        } else {
+            let fills = ask.kind == Kind::Full && !ask.dry_run && self.store.is_empty().await?;
+            (random_id(), Progress::opened(ask.kind, fills))
         };
-        // A resumed pass goes on with what it has found, which was counted when it stopped.
-        let found_before = progress.entities;
+        // A resumed pass goes on with what it has found, which was counted when it stopped, if it could.
+        let found_before = *progress.uncounted.get_or_insert(progress.entities);
         let mut pass = Pass {
             store: &self.store,
             api: &self.api,
@@ -221,7 +221,9 @@ impl Reconciler {
             // A full pass that did not get to its end stays open, so that the next one goes on there.
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
             let closed = ended || ask.kind == Kind::Incremental;
-            pass.progress.uncounted = (closed && self.is_command).then_some(found_before);
+            if !self.is_command {
+                pass.progress.uncounted = None;
+            }
             self.store.save_pass(&pass.progress.stored(&pass.id, closed.then_some(outcome))).await?;
             count(&report, &found_before);
         } else if lost.is_cancelled() {
@@ -230,10 +232,6 @@ impl Reconciler {
         }
         log(&report);
         Ok(Finished { report, error })
-    }
-
-    fn begin(&self, kind: Kind, is_backfill: bool) -> Progress {
-        Progress { is_backfill, ..Progress::new(kind, clock::now_ms()) }
     }
 
     async fn resumable(&self, ask: Ask) -> Result<Option<(String, Progress)>, StoreError> {
@@ -250,18 +248,25 @@ impl Reconciler {
                 Ok(Some((stored.id, progress)))
             }
             _ => {
-                let is_backfill = progress::is_backfill(&stored);
+                // It is written down first: should this process die now, the one is not forgotten with the other.
+                let anew = Progress::opened(ask.kind, progress::is_backfill(&stored));
+                let id = random_id();
+                self.store.save_pass(&anew.stored(&id, None)).await?;
                 let outcome = Some(PassOutcome::Interrupted.as_str().to_owned());
                 self.store.save_pass(&crate::store::StoredPass { outcome, ..stored }).await?;
-                Ok(Some((random_id(), self.begin(ask.kind, is_backfill))))
+                Ok(Some((id, anew)))
             }
         }
     }
 }
 
-/// Keeps the lease while a pass runs; stops the pass when it is lost, or would be before the next renewal is sure.
-async fn beat(reconciler: Reconciler, stop: CancellationToken, lost: CancellationToken) {
-    let mut renewed = Instant::now();
+/// Keeps the lease, `renewed` then, while a pass runs; stops the pass when it is lost, or would be before the next renewal is sure.
+async fn beat(
+    reconciler: Reconciler,
+    mut renewed: Instant,
+    stop: CancellationToken,
+    lost: CancellationToken,
+) {
     loop {
         tokio::time::sleep(RENEWAL).await;
         let asked = Instant::now();
@@ -329,9 +334,10 @@ impl Pass<'_> {
     }
 }
 
-/// Counts the passes that commands have run since somebody looked. Of several services the first one does.
-pub async fn count_passes_of_commands(store: &Store) -> Result<(), StoreError> {
-    for pass in store.recent_passes(RECENT).await? {
+/// Counts the passes that commands have run since somebody looked. Of several services the first one does. To be let
+/// run to its end: what is marked as counted is counted next.
+pub async fn count_passes_of_commands(store: Store) -> Result<(), StoreError> {
+    for pass in store.uncounted_passes().await? {
         let outcome = pass.outcome.as_deref().and_then(PassOutcome::parse);
         let progress = serde_json::from_str::<Progress>(&pass.progress);
         let (Some(outcome), Ok(mut progress)) = (outcome, progress) else { continue };
@@ -343,7 +349,7 @@ pub async fn count_passes_of_commands(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn count_run(kind: Kind, outcome: PassOutcome) {
+pub(super) fn count_run(kind: Kind, outcome: PassOutcome) {
     let (kind, outcome) = (kind.as_str(), outcome.as_str());
     counter!("roster_reconcile_runs_total", "kind" => kind, "outcome" => outcome).increment(1);
 }

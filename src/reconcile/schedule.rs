@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::pass::WalkError;
 use super::progress::is_backfill;
 use super::report::{Kind, PassOutcome};
-use super::run::{Ask, Finished, Glance, Reconciler};
+use super::run::{Ask, Finished, Glance, Reconciler, count_run};
 use crate::store::{Store, StoreError};
 
 /// Passes begin up to this much later than their schedule says, so that many sites do not all ask Clerk at
@@ -228,7 +228,11 @@ impl Runner {
         };
         let run = AssertUnwindSafe(self.reconciler.run(ask, &self.stop, &say)).catch_unwind();
         // A panic must not end the schedule, and with it every pass until a restart.
-        match run.await.unwrap_or(Err(StoreError::Panicked)) {
+        let run = run.await.unwrap_or_else(|_| {
+            count_run(kind, PassOutcome::Failed);
+            Err(StoreError::Panicked)
+        });
+        match run {
             Ok(Some(Finished { report, error })) => {
                 if let Some(cause) = error.filter(|cause| !matches!(cause, WalkError::Stopped)) {
                     error!(

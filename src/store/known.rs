@@ -116,6 +116,24 @@ pub(super) async fn unseen(
     rows.iter().map(unseen).collect()
 }
 
+const ANY: [&str; 4] = [
+    "SELECT 1 FROM users LIMIT 1",
+    "SELECT 1 FROM organizations LIMIT 1",
+    "SELECT 1 FROM memberships LIMIT 1",
+    "SELECT 1 FROM invitations LIMIT 1",
+];
+
+/// Whether there is not one object, not even one that is gone.
+pub(super) async fn is_nothing(readers: &Pool) -> Result<bool, StoreError> {
+    let mut db = readers.acquire().await?;
+    for any in ANY {
+        if db.fetch_optional(any, &[]).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// How many objects stand.
 pub(super) async fn count(readers: &Pool, entity: Entity) -> Result<u64, StoreError> {
     let statement = match entity {

@@ -316,14 +316,9 @@ impl Store {
         known::count(&self.readers, entity).await
     }
 
-    /// Whether there is nothing at all.
+    /// Whether nothing was ever known.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
-        for entity in Entity::ALL {
-            if self.count(entity).await? > 0 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        known::is_nothing(&self.readers).await
     }
 
     /// The ids of the memberships and of the invitations that would fall with these users and organizations.

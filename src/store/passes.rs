@@ -142,6 +142,8 @@ const FORGET: &str = "DELETE FROM passes WHERE started_at_ms < $1
 
 const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     ORDER BY started_at_ms DESC, id DESC LIMIT $1";
+const UNCOUNTED: &str = r#"SELECT id, kind, outcome, started_at_ms, progress FROM passes
+    WHERE outcome IS NOT NULL AND progress LIKE '%"uncounted":%'"#;
 const REPLACE: &str = "UPDATE passes SET progress = $3 WHERE id = $1 AND progress = $2";
 const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
 
@@ -149,6 +151,12 @@ impl Store {
     /// The newest passes, with those that did not end.
     pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
         let rows = self.readers.acquire().await?.fetch(RECENT, &[cell(limit)]).await?;
+        rows.iter().map(pass).collect()
+    }
+
+    /// Those that a command has ended, and nobody has counted.
+    pub async fn uncounted_passes(&self) -> Result<Vec<StoredPass>, StoreError> {
+        let rows = self.readers.acquire().await?.fetch(UNCOUNTED, &[]).await?;
         rows.iter().map(pass).collect()
     }
 

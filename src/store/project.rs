@@ -79,8 +79,8 @@ static LIST: Statement<4> = Statement::new(
         AND m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
         SELECT 1 FROM memberships newer
         WHERE newer.organization_id = m.organization_id AND newer.user_id = m.user_id
-            AND (newer.created_at_ms, newer.id) > (m.created_at_ms, m.id)
-            AND (newer.created_at_ms > m.created_at_ms OR newer.deleted_at_ms IS NULL))
+            AND (newer.created_at_ms, newer.deleted_at_ms IS NULL, newer.id)
+                > (m.created_at_ms, m.deleted_at_ms IS NULL, m.id))
     ON CONFLICT (organization_id, user_id) DO UPDATE SET membership_id = excluded.membership_id,
         account_created_at_ms = excluded.account_created_at_ms, email_key = excluded.email_key
     WHERE (members.membership_id, members.account_created_at_ms, members.email_key)

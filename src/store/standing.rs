@@ -14,7 +14,7 @@ const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
     LEFT JOIN memberships m ON m.id = COALESCE(
         (SELECT x.membership_id FROM members x WHERE x.organization_id = $1 AND x.user_id = $2),
         (SELECT newest.id FROM memberships newest WHERE newest.organization_id = $1 AND newest.user_id = $2
-            ORDER BY newest.created_at_ms DESC, newest.id DESC LIMIT 1))";
+            ORDER BY newest.created_at_ms DESC, newest.deleted_at_ms IS NULL DESC, newest.id DESC LIMIT 1))";
 
 type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>, bool);
 
@@ -35,7 +35,8 @@ macro_rules! unlisted {
                     WHERE x.organization_id = g.organization_id AND x.user_id = g.user_id)
                 AND NOT EXISTS (SELECT 1 FROM memberships newer
                     WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
-                        AND (newer.created_at_ms, newer.id) > (g.created_at_ms, g.id))
+                        AND (newer.created_at_ms, newer.deleted_at_ms IS NULL, newer.id)
+                            > (g.created_at_ms, g.deleted_at_ms IS NULL, g.id))
             LEFT JOIN users u ON u.id = g.user_id"
         )
     };
@@ -126,7 +127,8 @@ mod tests {
         SCALAR SUBQUERY 2
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SCALAR SUBQUERY 3
-        SEARCH newest USING COVERING INDEX memberships_by_place (organization_id=? AND user_id=?)
+        SEARCH newest USING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        USE TEMP B-TREE FOR ORDER BY
         ");
         insta::assert_snapshot!(plan(UNLISTED_SQLITE).await, @r"
         CO-ROUTINE one
@@ -137,7 +139,7 @@ mod tests {
         CORRELATED SCALAR SUBQUERY 2
         SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         CORRELATED SCALAR SUBQUERY 3
-        SEARCH newer USING COVERING INDEX memberships_by_place (organization_id=? AND user_id=? AND created_at_ms>?)
+        SEARCH newer USING INDEX memberships_by_place (organization_id=? AND user_id=? AND created_at_ms>?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN
         ");
     }

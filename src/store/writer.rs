@@ -54,6 +54,8 @@ pub(super) struct Writer {
     connection: Option<Connection>,
     /// No plan of that connection is older than this; `None` when it may be of any age.
     planned_after: Option<Instant>,
+    /// What others wrote up to this version is touched, as far as that connection knows.
+    touched_until: i64,
     /// Of that connection, to a file.
     watch: Watch,
     /// Whether the last look at others worked.
@@ -87,6 +89,7 @@ impl Writer {
             pool,
             connection: None,
             planned_after: None,
+            touched_until: i64::MIN,
             watch,
             watches: true,
             own,
@@ -240,13 +243,19 @@ impl Writer {
         let place = self.place();
         let still_there = || place.as_ref().map_or(Ok(()), Place::check);
         still_there()?;
+        self.connect().await?;
+        let touched_until = self.touched_until;
         let connection = self.connect().await?;
         connection.begin_writing().await?;
-        let known = feed.known();
+        let mut known = feed.known();
         let mut written = apply::batch(connection, work).await?;
         // Others may have written what makes this stale, or a duplicate, and whoever is told so must find it.
-        if written.version_before != known {
-            match versions::between(connection, known, written.version_before).await? {
+        let before = written.version_before;
+        if touched_until <= before {
+            known = known.max(touched_until);
+        }
+        if before != known {
+            match versions::between(connection, known, before).await? {
                 Some(others) => written.touched.extend(others),
                 None => generations.touch_all(),
             }
@@ -257,6 +266,7 @@ impl Writer {
             own.failed(written.version);
             return Err(error);
         }
+        self.touched_until = before;
         still_there()?;
         Ok(written)
     }
@@ -267,6 +277,8 @@ impl Writer {
             none => {
                 self.watch = Watch::new(self.own.clone());
                 self.planned_after = None;
+                // It may lead to another server, with other numbers.
+                self.touched_until = i64::MIN;
                 none.insert(self.pool.acquire().await?)
             }
         };

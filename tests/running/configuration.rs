@@ -193,7 +193,7 @@ fn port_alone_opens_every_address_and_listen_wins() {
     let flagged = |arguments: &[&str]| gather(&flags(arguments), &environment, &folder()).check().unwrap();
     assert_eq!(flagged(&["--port", "3000"]).listen.to_string(), "0.0.0.0:3000");
     assert_eq!(flagged(&["--port", "3000", "--listen", "[::1]:2"]).listen.to_string(), "[::1]:2");
-    assert_eq!(flagged(&["--rust-log", "debug"]).log.filter.to_string(), "debug");
+    assert_eq!(flagged(&["--rust-log", "debug"]).log.filter, "debug");
     for (name, bad) in
         [("PORT", "65536"), ("PORT", "-1"), ("ROSTER_LISTEN", "8080"), ("ROSTER_LISTEN", ":8080")]
     {
