@@ -21,7 +21,9 @@ impl Backup {
         let config = config::values(flags).keep(&["DATABASE_URL"]).check()?;
         let database = database_file(&config.database)?;
         let bytes = backup::copy(&database, &self.file).await.map_err(|error| match error {
-            taken @ (BackupError::Exists(_) | BackupError::UnderWay(_)) => Failure::Failed(taken.into()),
+            taken @ (BackupError::Exists(_) | BackupError::Reserved(_) | BackupError::UnderWay(_)) => {
+                Failure::Failed(taken.into())
+            }
             error => Failure::Failed(anyhow::Error::from(error).context("no backup was made")),
         })?;
         let megabytes = bytes.div_ceil(1 << 20);

@@ -18,6 +18,9 @@ pub enum BackupError {
     /// Nothing is overwritten.
     #[error("{path} is there already: choose another name, or move it away", path = .0.display())]
     Exists(PathBuf),
+    /// SQLite, or a service, would take the copy for its own.
+    #[error("{path} is a name for files beside the database: choose another one", path = .0.display())]
+    Reserved(PathBuf),
     /// Two copies cannot have one name.
     #[error("another backup is writing {path}: wait until it is done, or choose another name", path = .0.display())]
     UnderWay(PathBuf),
@@ -57,16 +60,19 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
         _ => BackupError::Write(to.to_owned(), error),
     };
     let mut connection = open(from).await?;
-    if to.symlink_metadata().is_ok() {
-        return Err(BackupError::Exists(to.to_owned()));
+    if SIDE_FILES.iter().any(|side| same_name(to, &with_suffix(from, side))) {
+        return Err(BackupError::Reserved(to.to_owned()));
     }
+    // What lies beside the name would be taken for the copy's own.
+    must_be_free(to)?;
     // The name is given to a copy that is whole and on the disk, so whatever has it can be restored.
     let partial = with_suffix(to, ".partial");
     let turn = Turn::take(&partial)?;
-    if turn.is_some() && is_left_over(&partial, from) {
+    if turn.as_ref().is_some_and(|turn| turn.was_left) && is_left_over(&partial, from) {
         remove(&with_suffix(&partial, "-journal"));
         remove(&partial);
     }
+    must_be_free(&partial)?;
     create(&partial).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => BackupError::Exists(partial.clone()),
         _ => failed(error),
@@ -79,10 +85,34 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
     bytes
 }
 
+/// What is kept beside a database, by SQLite and by us.
+const SIDE_FILES: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+
+fn must_be_free(name: &Path) -> Result<(), BackupError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let path = with_suffix(name, suffix);
+        if path.symlink_metadata().is_ok() {
+            return Err(BackupError::Exists(path));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two paths, at which there need be nothing, are one.
+fn same_name(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new(".")).canonicalize().ok()
+    };
+    one.file_name() == other.file_name() && folder(one) == folder(other)
+}
+
 /// Whoever has it knows that an unfinished copy of that name was left by a backup that was killed. It is a lock on a
 /// file of its own: on some file systems a lock on the copy would keep SQLite from writing it.
 struct Turn {
     name: PathBuf,
+    /// Whether a backup that was killed had it.
+    was_left: bool,
     _lock: File,
 }
 
@@ -90,13 +120,19 @@ impl Turn {
     /// `None` where files cannot be locked.
     fn take(partial: &Path) -> Result<Option<Self>, BackupError> {
         let name = with_suffix(partial, ".lock");
+        let left = name.symlink_metadata().ok();
+        if left.as_ref().is_some_and(|left| !left.is_file() || left.len() > 0) {
+            return Err(BackupError::Exists(name));
+        }
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         private(&mut options);
         let lock = options.open(&name).map_err(|error| BackupError::Write(name.clone(), error))?;
         match lock.try_lock() {
             // Whoever had it may just have removed it, and the next one made it anew.
-            Ok(()) if place::is_at(&lock, &name) => Ok(Some(Self { name, _lock: lock })),
+            Ok(()) if place::is_at(&lock, &name) => {
+                Ok(Some(Self { name, was_left: left.is_some(), _lock: lock }))
+            }
             Ok(()) | Err(TryLockError::WouldBlock) => Err(BackupError::UnderWay(partial.to_owned())),
             Err(TryLockError::Error(_)) => {
                 remove(&name);

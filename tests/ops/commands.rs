@@ -237,16 +237,26 @@ async fn a_backup_is_whole_private_and_overwrites_nothing() {
     drop(lock);
     let after = backup("next.db");
     assert_eq!((after.status.code(), text(&after.stderr)), (Some(0), String::new()));
-    std::fs::write(at("mine.db.partial"), "a letter").unwrap();
-    let declined = backup("mine.db");
-    assert_eq!(declined.status.code(), Some(1));
-    assert!(
-        text(&declined.stderr).contains("mine.db.partial is there already"),
-        "{}",
-        text(&declined.stderr)
-    );
-    assert_eq!(std::fs::read_to_string(at("mine.db.partial")).unwrap(), "a letter");
-    std::fs::remove_file(at("mine.db.partial")).unwrap();
+    // Nor is what would be taken for the copy's, or for its maker's; a finished backup may have such a name.
+    for beside in ["-wal", "-shm", "-journal", ".partial", ".partial-journal", ".partial.lock"] {
+        let name = format!("mine.db{beside}");
+        for letter in ["SQLite format 3\0 a whole one", "a letter"] {
+            std::fs::write(at(&name), letter).unwrap();
+            let declined = backup("mine.db");
+            assert_eq!(declined.status.code(), Some(1), "{name}");
+            let said = text(&declined.stderr);
+            assert!(said.contains(&format!("{name} is there already")), "{said}");
+            assert_eq!(std::fs::read_to_string(at(&name)).unwrap(), letter);
+            assert!(!at("mine.db").exists());
+        }
+        std::fs::remove_file(at(&name)).unwrap();
+    }
+    for beside in ["-wal", "-shm", "-journal", ".lock"] {
+        let declined = backup(&format!("./roster.db{beside}"));
+        assert_eq!(declined.status.code(), Some(1), "{beside}");
+        let said = text(&declined.stderr);
+        assert!(said.contains("is a name for files beside the database"), "{said}");
+    }
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("partial")), "{left:?}");
