@@ -12,8 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::api::edge;
 
-/// What ends the head of an answer of hyper's own, and of no other: ours have a request id, and a body or none by
-/// their method.
+/// What the head of an answer of hyper's own has, and a request id it has not: ours all have one.
 const EMPTY: &str = "content-length: 0\r\n";
 
 /// A stream on which our words are sent in the place of hyper's.

@@ -65,18 +65,15 @@ pub(super) struct Anchor {
 
 impl Progress {
     /// A pass of which nothing is done yet.
-    pub(super) fn opened(kind: Kind, is_backfill: bool) -> Self {
-        Self { is_backfill, ..Self::new(kind, clock::now_ms()) }
-    }
-
-    fn new(kind: Kind, started_at_ms: i64) -> Self {
+    pub(super) fn new(kind: Kind, is_backfill: bool) -> Self {
+        let started_at_ms = clock::now_ms();
         Self {
             kind,
             started_at_ms,
             finished_at_ms: started_at_ms,
             opened_at_ms: started_at_ms,
             stage: Stage::Users { after: Vec::new() },
-            is_backfill: false,
+            is_backfill,
             entities: Entities::default(),
             off: Vec::new(),
             short: Vec::new(),

@@ -101,7 +101,7 @@ impl Reconciler {
 
     /// Writes down that a full pass is to be done, before anything else is: a restart must know.
     pub async fn owe_full_pass(&self) -> Result<(), StoreError> {
-        let progress = Progress::opened(Kind::Full, true);
+        let progress = Progress::new(Kind::Full, true);
         self.store.save_pass(&progress.stored(&random_id(), None)).await
     }
 
@@ -186,7 +186,7 @@ impl Reconciler {
             resumed
         } else {
             let fills = ask.kind == Kind::Full && !ask.dry_run && self.store.is_empty().await?;
-            (random_id(), Progress::opened(ask.kind, fills))
+            (random_id(), Progress::new(ask.kind, fills))
         };
         // A resumed pass goes on with what it has found, which was counted when it stopped, if it could.
         let found_before = *progress.uncounted.get_or_insert(progress.entities);
@@ -249,7 +249,7 @@ impl Reconciler {
             }
             _ => {
                 // It is written down first: should this process die now, the one is not forgotten with the other.
-                let anew = Progress::opened(ask.kind, progress::is_backfill(&stored));
+                let anew = Progress::new(ask.kind, progress::is_backfill(&stored));
                 let id = random_id();
                 self.store.save_pass(&anew.stored(&id, None)).await?;
                 let outcome = Some(PassOutcome::Interrupted.as_str().to_owned());
@@ -260,7 +260,8 @@ impl Reconciler {
     }
 }
 
-/// Keeps the lease, `renewed` then, while a pass runs; stops the pass when it is lost, or would be before the next renewal is sure.
+/// Keeps the lease, `renewed` then, while a pass runs; stops the pass when it is lost, or would be before the next renewal
+/// is sure.
 async fn beat(
     reconciler: Reconciler,
     mut renewed: Instant,

@@ -69,8 +69,7 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
     let partial = with_suffix(to, ".partial");
     let turn = Turn::take(&partial)?;
     if turn.as_ref().is_some_and(|turn| turn.was_left) && is_left_over(&partial, from) {
-        remove(&with_suffix(&partial, "-journal"));
-        remove(&partial);
+        NAMES.iter().rev().for_each(|suffix| remove(&with_suffix(&partial, suffix)));
     }
     must_be_free(&partial)?;
     create(&partial).map_err(|error| match error.kind() {
@@ -85,11 +84,13 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
     bytes
 }
 
+/// The names of a database's own files: it comes first, and goes last.
+const NAMES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// What is kept beside a database, by SQLite and by us.
 const SIDE_FILES: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 
 fn must_be_free(name: &Path) -> Result<(), BackupError> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
+    for suffix in NAMES {
         let path = with_suffix(name, suffix);
         if path.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(path));

@@ -135,3 +135,35 @@ impl Watch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite;
+
+    /// A replica that took over gives the numbers of our lost versions to others.
+    #[tokio::test]
+    async fn a_number_of_ours_that_was_lost_may_be_anothers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        sqlite::prepare(&path).await.unwrap();
+        let (ours, others) = (sqlite::bookkeeping(&path), sqlite::bookkeeping(&path));
+        let (mut ours, mut others) = (ours.acquire().await.unwrap(), others.acquire().await.unwrap());
+        let own = Own::default();
+        own.writes(Some(1));
+        let mut watch = Watch::new(own.clone());
+        assert_eq!(watch.look(&mut ours).await.unwrap().seen, Seen::Anything);
+        for (version, is_ours) in [(1, false), (2, true)] {
+            own.writes(is_ours.then_some(version));
+            for statement in [
+                format!("INSERT INTO changes VALUES ({version}, 'org_1', 'user_1', 'upserted')"),
+                format!("INSERT OR REPLACE INTO sequences VALUES ('version', {version})"),
+            ] {
+                others.execute(sqlx::AssertSqlSafe(statement), &[]).await.unwrap();
+            }
+            let organization = OrganizationId::parse("org_1").unwrap();
+            let touched = Vec::from_iter((!is_ours).then_some(organization)).into_iter().collect();
+            assert_eq!(watch.look(&mut ours).await.unwrap().seen, Seen::Organizations(touched), "{version}");
+        }
+    }
+}

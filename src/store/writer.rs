@@ -196,7 +196,8 @@ impl Writer {
         }
     }
 
-    /// Writes a batch in one transaction, and survives what is wrong with it. A try after a commit that failed finds what it may have written.
+    /// Writes a batch in one transaction, and survives what is wrong with it. A try after a commit that failed finds
+    /// what it may have written.
     async fn write(&mut self, work: &[&Work]) -> Result<Vec<Vec<Applied>>, StoreError> {
         let mut tried = 1;
         let written = loop {
@@ -239,25 +240,24 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
-        let (own, feed, generations) = (self.own.clone(), self.feed(), self.generations());
+        let (own, feed) = (self.own.clone(), self.feed());
         let place = self.place();
         let still_there = || place.as_ref().map_or(Ok(()), Place::check);
         still_there()?;
         self.connect().await?;
-        let touched_until = self.touched_until;
-        let connection = self.connect().await?;
+        let Some(connection) = &mut self.connection else { return Err(StoreError::Closed) };
         connection.begin_writing().await?;
         let mut known = feed.known();
         let mut written = apply::batch(connection, work).await?;
         // Others may have written what makes this stale, or a duplicate, and whoever is told so must find it.
         let before = written.version_before;
-        if touched_until <= before {
-            known = known.max(touched_until);
+        if self.touched_until <= before {
+            known = known.max(self.touched_until);
         }
         if before != known {
             match versions::between(connection, known, before).await? {
                 Some(others) => written.touched.extend(others),
-                None => generations.touch_all(),
+                None => self.generations.touch_all(),
             }
         }
         own.writes(written.version);

@@ -229,7 +229,9 @@ async fn a_backup_is_whole_private_and_overwrites_nothing() {
     let lock = std::fs::File::create(at("next.db.partial.lock")).unwrap();
     lock.lock().unwrap();
     std::fs::write(at("next.db.partial"), "SQLite format 3\0 and half of the rest").unwrap();
-    std::fs::write(at("next.db.partial-journal"), "left").unwrap();
+    for beside in ["-journal", "-wal", "-shm"] {
+        std::fs::write(at(&format!("next.db.partial{beside}")), "left").unwrap();
+    }
     let declined = backup("next.db");
     assert_eq!(declined.status.code(), Some(1));
     assert!(text(&declined.stderr).contains("another backup is writing"), "{}", text(&declined.stderr));
