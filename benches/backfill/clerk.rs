@@ -157,6 +157,12 @@ async fn users(State(clerk): Here, RawQuery(query): RawQuery) -> impl IntoRespon
     }
 }
 
+async fn user(State(clerk): Here, Path(id): Path<String>) -> impl IntoResponse {
+    let mut out = String::new();
+    clerk.user.write(&mut out, about(number(&id), 0, 0));
+    json(out)
+}
+
 async fn organizations(State(clerk): Here, RawQuery(query): RawQuery) -> impl IntoResponse {
     let data = list(Part::read(query).of(ORGANIZATIONS), |out, number| {
         clerk.organization.write(out, about(0, number, 0));
@@ -184,6 +190,7 @@ pub(crate) async fn serve() {
     let router = Router::new()
         .route("/v1/users", get(users))
         .route("/v1/users/count", get(|| async { json(format!(r#"{{"total_count":{USERS}}}"#)) }))
+        .route("/v1/users/{id}", get(user))
         .route("/v1/organizations", get(organizations))
         .route("/v1/organizations/{id}", get(organization))
         .route("/v1/organizations/{id}/memberships", get(members))
