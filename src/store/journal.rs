@@ -183,8 +183,10 @@ mod tests {
             (&ERASE_MEMBERSHIPS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
             (&ERASE_INVITATIONS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
         ] {
-            let plan = plan(statement.over_one()).await;
-            assert!(plan.starts_with(index), "{plan}");
+            for rows in [1, 4] {
+                let plan = plan(statement.over_lot(rows)).await;
+                assert!(plan.starts_with(index), "{plan}");
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! a row of its own costs a round trip.
 //!
 //! PostgreSQL takes all rows with one statement, as an array for each column. SQLite takes them in lots of a few sizes,
-//! so that prepared statements can be used again, and small ones together.
+//! filled up with rows that are left out again, so that prepared statements can be used again; and small ones together.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,15 +11,18 @@ use sqlx::AssertSqlSafe;
 use super::connection::{Connection, PART, Row};
 use super::error::StoreError;
 
-/// How many rows go into one statement of SQLite. The widest row times the greatest lot stays far below the 32,766
-/// parameters that it takes.
-const LOTS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
+/// How many rows go into one statement of SQLite: powers of two, up to this one. A page of Clerk's fits into it. The
+/// widest row times this stays far below the 32,766 parameters that SQLite takes.
+const GREATEST_LOT: usize = 512;
+
+/// How many sizes of lots there are.
+const LOTS: usize = GREATEST_LOT.ilog2() as usize + 1;
 
 /// Up to how many rows of a statement go to SQLite together with other statements. The hand-over of more does not
-/// count beside the work, and the texts would be many and long.
+/// count beside the work, and the texts would be long.
 const TOGETHER: usize = 64;
 
-/// How many statements, or scripts of them, a connection remembers. One of many rows takes some 100 KiB.
+/// How many statements, or scripts of them, a connection remembers. One of many rows takes some hundred KiB.
 pub(super) const PREPARED: usize = 128;
 
 /// One value of a row.
@@ -88,19 +91,20 @@ impl From<bool> for Cell<'_> {
     }
 }
 
-/// A statement over rows of so many columns. `VALUES {rows}` in its text stands for them.
+/// A statement over rows of so many columns. `VALUES {rows}` in its text stands for them. The first cell of a row is
+/// never NULL.
 pub(super) struct Statement<const COLUMNS: usize>(Forms);
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
     pub(super) const fn new(text: &'static str) -> Self {
-        let sqlite = [const { OnceLock::new() }; LOTS.len()];
+        let sqlite = [const { OnceLock::new() }; LOTS];
         Self(Forms { text, columns: COLUMNS, sqlite, postgres: OnceLock::new() })
     }
 
-    /// Over one row, for SQLite.
+    /// Over so many rows, for SQLite.
     #[cfg(test)]
-    pub(super) fn over_one(&self) -> String {
-        self.0.text.replace("{rows}", &placeholders(COLUMNS, 1, unnamed))
+    pub(super) fn over_lot(&self, rows: usize) -> String {
+        self.0.over_lot(rows)
     }
 
     /// Runs it over rows, and answers with what it returns; nothing when there are none.
@@ -109,7 +113,7 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
         db: &mut Connection,
         rows: &[[Cell<'_>; COLUMNS]],
     ) -> Result<Vec<Row>, StoreError> {
-        self.0.fetch(db, rows.as_flattened()).await
+        self.0.fetch(db, rows.as_flattened().to_vec()).await
     }
 }
 
@@ -117,39 +121,68 @@ impl<const COLUMNS: usize> Statement<COLUMNS> {
 struct Forms {
     text: &'static str,
     columns: usize,
-    sqlite: [OnceLock<Arc<str>>; LOTS.len()],
+    sqlite: [OnceLock<Arc<str>>; LOTS],
     postgres: OnceLock<Arc<str>>,
 }
 
 impl Forms {
-    async fn fetch(&'static self, db: &mut Connection, cells: &[Cell<'_>]) -> Result<Vec<Row>, StoreError> {
+    async fn fetch(
+        &'static self,
+        db: &mut Connection,
+        mut cells: Vec<Cell<'_>>,
+    ) -> Result<Vec<Row>, StoreError> {
         let Some(first) = cells.get(..self.columns) else { return Ok(Vec::new()) };
         if let Some(arrays) = db.arrays() {
             let text = self.postgres.get_or_init(|| self.over_arrays(first, 1).into());
             // Marks for parameters, their types and names of columns.
-            return arrays.fetch(AssertSqlSafe(Arc::clone(text)), &columns(cells, self.columns)).await;
+            return arrays.fetch(AssertSqlSafe(Arc::clone(text)), &columns(&cells, self.columns)).await;
         }
+        self.fill_up(&mut cells);
         let mut answers = Vec::new();
-        for (text, cells) in self.lots(cells) {
+        for (text, cells) in self.lots(&cells) {
             answers.append(&mut db.fetch(AssertSqlSafe(Arc::clone(text)), cells).await?);
         }
         Ok(answers)
     }
 
-    /// The text for SQLite, for each lot, and its rows: `VALUES (?,?),(?,?)`.
+    /// Adds rows of NULLs, so that the last lot has one of the sizes that there are.
+    fn fill_up(&self, cells: &mut Vec<Cell<'_>>) {
+        debug_assert!(
+            cells
+                .iter()
+                .step_by(self.columns)
+                .all(|first| first.text().is_some() || first.number().is_some()),
+            "such a row would be left out"
+        );
+        let rows = cells.len() / self.columns;
+        let last = rows % GREATEST_LOT;
+        if last > 0 {
+            cells.resize((rows - last + last.next_power_of_two()) * self.columns, Cell::Text(None));
+        }
+    }
+
+    /// The text for SQLite, for each lot, and its rows, which are filled up.
     fn lots<'a, 'c>(
         &'static self,
-        mut cells: &'a [Cell<'c>],
+        cells: &'a [Cell<'c>],
     ) -> impl Iterator<Item = (&'static Arc<str>, &'a [Cell<'c>])> {
-        std::iter::from_fn(move || {
+        cells.chunks(GREATEST_LOT * self.columns).filter_map(|cells| {
             let rows = cells.len() / self.columns;
-            let (lot, text) = LOTS.iter().zip(&self.sqlite).find(|(lot, _)| **lot <= rows)?;
-            let (now, later) = cells.split_at(lot * self.columns);
-            cells = later;
-            // Nothing but marks for parameters is put into a text that is a constant.
-            let fill = || self.text.replace("{rows}", &placeholders(self.columns, *lot, unnamed)).into();
-            Some((text.get_or_init(fill), now))
+            let text = self.sqlite.get(rows.ilog2() as usize)?;
+            Some((text.get_or_init(|| self.over_lot(rows).into()), cells))
         })
+    }
+
+    /// `VALUES (?,?),(?,?)`, without those that the lot was filled up with.
+    fn over_lot(&self, rows: usize) -> String {
+        let values = format!("VALUES {}", placeholders(self.columns, rows, unnamed));
+        // One row and two are never filled up.
+        let rows = if rows > 2 {
+            format!("SELECT * FROM ({values}) AS v WHERE v.column1 IS NOT NULL")
+        } else {
+            values
+        };
+        self.text.replace("VALUES {rows}", &rows)
     }
 
     /// The text for PostgreSQL, for any number of rows like this one: an array for each column, the parameters
@@ -237,7 +270,7 @@ impl<'a> Script<'a> {
         } else if self.added.iter().all(is_small) {
             self.run_together(db, &mut answers).await?;
         } else {
-            for (Added { forms, cells, .. }, answer) in self.added.iter().zip(&mut answers.0) {
+            for (Added { forms, cells, .. }, answer) in self.added.into_iter().zip(&mut answers.0) {
                 *answer = forms.fetch(db, cells).await?;
             }
         }
@@ -246,8 +279,9 @@ impl<'a> Script<'a> {
 
     async fn run_together(self, db: &mut Connection, answers: &mut Answers) -> Result<(), StoreError> {
         let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
-        for (at, Added { forms, cells, .. }) in self.added.iter().enumerate() {
-            for (text, cells) in forms.lots(cells) {
+        for (at, Added { forms, mut cells, .. }) in self.added.into_iter().enumerate() {
+            forms.fill_up(&mut cells);
+            for (text, cells) in forms.lots(&cells) {
                 together.push_str(text);
                 together.push(';');
                 all_cells.extend_from_slice(cells);
@@ -367,4 +401,37 @@ fn placeholders(columns: usize, rows: usize, mark: fn(usize) -> String) -> Strin
 /// Ids as rows of one column.
 pub(super) fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<[Cell<'a>; 1]> {
     ids.into_iter().map(|id| [cell(id)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite;
+
+    static INSERT: Statement<2> = Statement::new("INSERT INTO sequences (name, value) VALUES {rows}");
+    static FIND: Statement<1> = Statement::new(
+        "SELECT s.name, s.value FROM sequences s WHERE s.name IN (VALUES {rows}) ORDER BY s.name",
+    );
+    static FORGET: Statement<1> =
+        Statement::new("DELETE FROM sequences WHERE name IN (VALUES {rows}) RETURNING name");
+
+    #[tokio::test]
+    async fn as_many_rows_come_out_as_went_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        sqlite::prepare(&path).await.unwrap();
+        let db = &mut sqlite::bookkeeping(&path).acquire().await.unwrap();
+        for count in [0, 1, 2, 3, 5, 63, 64, 65, 511, 512, 513, 1_100] {
+            let names: Vec<_> = (0..count).map(|number: i64| format!("name {number:04}")).collect();
+            let rows = || names.iter().zip(0..).map(|(name, number)| [cell(name.as_str()), cell(number)]);
+            let mut script = Script::default();
+            script.add(&INSERT, rows());
+            let found = script.add(&FIND, ids(names.iter().map(String::as_str)));
+            let found = script.run(db).await.unwrap().take(found);
+            let found: Vec<(String, i64)> = found.iter().map(|row| row.tuple().unwrap()).collect();
+            assert_eq!(found, names.iter().cloned().zip(0..).collect::<Vec<_>>());
+            let forgotten = FORGET.fetch(db, &ids(names.iter().map(String::as_str))).await.unwrap();
+            assert_eq!(forgotten.len(), names.len());
+        }
+    }
 }

@@ -271,7 +271,7 @@ impl Writer {
         Ok(written)
     }
 
-    async fn connect(&mut self) -> Result<&mut Connection, StoreError> {
+    async fn connect(&mut self) -> Result<(), StoreError> {
         let connection = match &mut self.connection {
             Some(open) => open,
             none => {
@@ -286,7 +286,7 @@ impl Writer {
             connection.forget_plans().await?;
             self.planned_after = Some(Instant::now());
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// Looks whether others have written; then anything may have changed.
