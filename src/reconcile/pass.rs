@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use tokio_util::sync::CancellationToken;
 
-use super::progress::Progress;
+use super::progress::{Progress, Stage};
 use super::report::Drift;
 use super::run::Glance;
 use crate::clerk::backend_api::{ApiError, BackendApi};
 use crate::domain::difference::{self, difference};
-use crate::domain::{Change, Difference, Entity, Outcome};
-use crate::store::{Applied, Store, StoreError, StoredPass};
+use crate::domain::{Change, Entity, Outcome};
+use crate::store::{Applied, Store, StoreError};
 
 /// How many changes go into one transaction, so that webhooks never wait long behind a pass.
 const BATCH: usize = 500;
@@ -58,7 +58,17 @@ impl Pass<'_> {
     }
 
     /// Takes a part of a list: counts how it differs, and puts right what does.
-    pub(super) async fn take(&mut self, entity: Entity, mut changes: Vec<Change>) -> Result<(), StoreError> {
+    pub(super) async fn take(&mut self, entity: Entity, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.take_up_to(entity, changes, None).await
+    }
+
+    /// The same; with a stage, that is where the pass stands then.
+    pub(super) async fn take_up_to(
+        &mut self,
+        entity: Entity,
+        mut changes: Vec<Change>,
+        stage: Option<Stage>,
+    ) -> Result<(), StoreError> {
         self.shown(entity, changes.iter().filter_map(difference::id));
         if let Some(seen) = &mut self.dry {
             // What a dry run has counted, a real one would have put right by now.
@@ -66,26 +76,19 @@ impl Pass<'_> {
                 difference::id(change).is_none_or(|id| seen.insert((entity, id.to_owned())))
             });
         }
-        let seen = changes.len() as u64;
         let found: Vec<_> = if self.dry.is_some() {
             let known = self.store.known(entity, changes.iter().filter_map(difference::id)).await?;
             let known = |change| difference::id(change).and_then(|id| known.get(id));
             let found =
                 |change| Applied { found: difference(change, known(change)), outcome: Outcome::Stale };
             changes.iter().map(found).collect()
+        } else if let Some(stage) = &stage {
+            self.apply_up_to(entity, changes, stage).await?
         } else {
             self.apply(changes).await?
         };
-        let count = |wanted| found.iter().filter(|applied| applied.found == wanted).count() as u64;
-        let (missing, stale) = (count(Difference::Missing), count(Difference::Stale));
-        let is_repaired =
-            |applied: &&Applied| applied.found != Difference::None && applied.outcome == Outcome::Applied;
-        let repaired = found.iter().filter(is_repaired).count() as u64;
-        let drift = self.drift(entity);
-        drift.seen += seen;
-        drift.missing += missing;
-        drift.stale += stale;
-        drift.repaired += repaired;
+        self.progress.count(entity, &found);
+        self.progress.stage = stage.unwrap_or_else(|| self.progress.stage.clone());
         (self.glance)(self.glance());
         Ok(())
     }
@@ -110,13 +113,34 @@ impl Pass<'_> {
         Ok(applied)
     }
 
+    /// The same; the last batch says that the pass has come to a stage.
+    async fn apply_up_to(
+        &self,
+        entity: Entity,
+        mut changes: Vec<Change>,
+        stage: &Stage,
+    ) -> Result<Vec<Applied>, StoreError> {
+        let last = changes.split_off(changes.len().saturating_sub(1) / BATCH * BATCH);
+        let mut applied = self.apply(changes).await?;
+        let mut progress = self.progress.clone();
+        progress.count(entity, &applied);
+        progress.stage = stage.clone();
+        let id = self.id.clone();
+        let checkpoint = move |applied: &[Applied]| {
+            let mut progress = progress.clone();
+            progress.count(entity, applied);
+            progress.stored(&id, None)
+        };
+        applied.append(&mut self.store.apply_up_to(last, checkpoint).await?);
+        Ok(applied)
+    }
+
     /// Writes down where the pass stands, so that it can be resumed there.
     pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
         if self.dry.is_some() {
             return Ok(());
         }
-        let stored: StoredPass = self.progress.stored(&self.id, None);
-        self.store.save_pass(&stored).await
+        self.store.save_pass(&self.progress.stored(&self.id, None)).await
     }
 
     /// How far the pass is, for a person who watches.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Entities, Kind, PassOutcome, Report};
 use crate::clock;
-use crate::domain::Entity;
-use crate::store::{Store, StoreError, StoredPass, Unseen};
+use crate::domain::{Difference, Entity, Outcome};
+use crate::store::{Applied, Store, StoreError, StoredPass, Unseen};
 
 /// A pass, from its first page to its report. Kept after every page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,6 +116,17 @@ impl Progress {
     /// The first page of an entity's list.
     pub(super) fn list(entity: Entity) -> Stage {
         Stage::List { entity, offset: 0, anchor: None }
+    }
+
+    /// Counts objects that Clerk has shown, by what became of each.
+    pub(super) fn count(&mut self, entity: Entity, shown: &[Applied]) {
+        let count = |is: fn(&Applied) -> bool| shown.iter().filter(|applied| is(applied)).count() as u64;
+        let drift = self.entities.of_mut(entity);
+        drift.seen += shown.len() as u64;
+        drift.missing += count(|applied| applied.found == Difference::Missing);
+        drift.stale += count(|applied| applied.found == Difference::Stale);
+        drift.repaired +=
+            count(|applied| applied.found != Difference::None && applied.outcome == Outcome::Applied);
     }
 
     /// The pass as it is kept; `outcome` is `None` while it can be resumed.

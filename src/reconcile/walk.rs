@@ -56,9 +56,7 @@ impl Pass<'_> {
             after.extend(page.last_id.clone());
             after.dedup();
             after.drain(..after.len().saturating_sub(CURSORS));
-            self.take_page(Entity::Users, page).await?;
-            self.progress.stage = Stage::Users { after: after.clone() };
-            self.checkpoint().await?;
+            self.take_page(Entity::Users, page, Stage::Users { after: after.clone() }).await?;
         }
         self.go_on_with(Entity::Users, Progress::list(Entity::Organizations)).await
     }
@@ -142,11 +140,9 @@ impl Pass<'_> {
                     .or(anchor.as_ref().map(|anchor| anchor.created_at_ms))
                     .unwrap_or(i64::MIN),
             });
-            self.take_page(entity, page).await?;
             // Whoever answers with the anchor alone would do so for ever.
             anchor = next.filter(|_| !is_all);
-            self.progress.stage = Stage::List { entity, offset, anchor: anchor.clone() };
-            self.checkpoint().await?;
+            self.take_page(entity, page, Stage::List { entity, offset, anchor: anchor.clone() }).await?;
             if offset >= total {
                 break;
             }
@@ -176,13 +172,14 @@ impl Pass<'_> {
         }
     }
 
-    async fn take_page(&mut self, entity: Entity, page: Page) -> Result<(), WalkError> {
+    /// Takes a page; the pass stands behind it then.
+    async fn take_page(&mut self, entity: Entity, page: Page, stage: Stage) -> Result<(), WalkError> {
         self.shown(entity, page.unusable_ids.iter().map(String::as_str));
         if let Some(seen) = &mut self.dry {
             seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
         }
         self.drift(entity).seen += page.unusable as u64;
-        Ok(self.take(entity, page.changes).await?)
+        Ok(self.take_up_to(entity, page.changes, Some(stage)).await?)
     }
 
     /// How many objects of an entity Clerk says that it holds.

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery, Entry};
 use super::model::Model;
+use super::passes::{self, StoredPass};
 use super::project;
 use super::rows::Script;
 use super::writer::BUDGET_KIB;
@@ -40,8 +41,13 @@ pub(super) enum Work {
     Pass {
         /// What it says.
         changes: Vec<Change>,
+        /// Where it stands then.
+        checkpoint: Option<Checkpoint>,
     },
 }
+
+/// Where a pass stands when its changes are written, by what became of each of them.
+pub(super) type Checkpoint = Box<dyn Fn(&[Applied]) -> StoredPass + Send + Sync>;
 
 impl Work {
     /// For the journal, if it came as an event.
@@ -63,7 +69,7 @@ impl Work {
     /// What it says.
     pub(super) fn changes(&self) -> &[Change] {
         match self {
-            Self::Delivery { changes, .. } | Self::Pass { changes } => changes,
+            Self::Delivery { changes, .. } | Self::Pass { changes, .. } => changes,
             Self::DeadLetter { .. } => &[],
         }
     }
@@ -99,6 +105,7 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     let (mut model, mut settled) = Model::load(db, work).await?;
     let mut entries = Vec::with_capacity(work.len());
     let mut outcomes = Vec::with_capacity(work.len());
+    let mut checkpoints = Vec::new();
     for work in work {
         let outcome = |outcome| Applied { found: Difference::None, outcome };
         match work {
@@ -119,17 +126,20 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
                 }
                 outcomes.push(Vec::from_iter(again.then_some(outcome(Outcome::Duplicate))));
             }
-            Work::Pass { changes } => {
+            Work::Pass { changes, checkpoint } => {
                 let apply = |change: &Change| {
                     let found = difference(change, model.known(change).as_ref());
                     Applied { found, outcome: outcome_of(model.merge(change.clone())) }
                 };
-                outcomes.push(changes.iter().map(apply).collect());
+                let applied: Vec<_> = changes.iter().map(apply).collect();
+                checkpoints.extend(checkpoint.as_ref().map(|checkpoint| checkpoint(&applied)));
+                outcomes.push(applied);
             }
         }
     }
     let mut script = Script::default();
     let places = model.save(&mut script);
+    passes::record(&mut script, &checkpoints);
     let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
     model.let_fall(&mut script);
     let erased_users = model.erased_users();

@@ -179,7 +179,19 @@ impl Store {
     /// Applies what a pass found, and says of each change what became of it. Waits while the queue is full: a pass
     /// has time, and must not crowd out deliveries.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Applied>, StoreError> {
-        let work = Work::Pass { changes };
+        self.write_patiently(Work::Pass { changes, checkpoint: None }).await
+    }
+
+    /// The same, and where the pass stands then, in one transaction: it is resumed exactly behind what it has written.
+    pub async fn apply_up_to(
+        &self,
+        changes: Vec<Change>,
+        checkpoint: impl Fn(&[Applied]) -> StoredPass + Send + Sync + 'static,
+    ) -> Result<Vec<Applied>, StoreError> {
+        self.write_patiently(Work::Pass { changes, checkpoint: Some(Box::new(checkpoint)) }).await
+    }
+
+    async fn write_patiently(&self, work: Work) -> Result<Vec<Applied>, StoreError> {
         let budget = Arc::clone(&self.budget).acquire_many_owned(work.kib()).await;
         let budget = budget.map_err(|_| StoreError::Closed)?;
         let place = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;

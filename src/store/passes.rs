@@ -3,7 +3,7 @@
 use super::Store;
 use super::connection::{Pool, Row};
 use super::error::StoreError;
-use super::rows::cell;
+use super::rows::{Cell, Script, Statement, cell};
 
 /// The lease's name.
 const RECONCILE: &str = "reconcile";
@@ -62,11 +62,29 @@ pub(super) async fn release_lease(db: &Pool, owner: &str) -> Result<(), StoreErr
     Ok(())
 }
 
-const SAVE: &str = "INSERT INTO passes (id, kind, outcome, started_at_ms, progress)
-    VALUES ($1, $2, $3, $4, $5)
+/// One that has ended stays as it is, whoever still thinks that it runs.
+static SAVE: Statement<5> = Statement::new(
+    "INSERT INTO passes (id, kind, outcome, started_at_ms, progress)
+    VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, started_at_ms = excluded.started_at_ms,
         progress = excluded.progress
-        WHERE passes.outcome IS NULL";
+        WHERE passes.outcome IS NULL",
+);
+
+fn row(pass: &StoredPass) -> [Cell<'_>; 5] {
+    [
+        cell(pass.id.as_str()),
+        cell(pass.kind.as_str()),
+        cell(&pass.outcome),
+        cell(pass.started_at_ms),
+        cell(pass.progress.as_str()),
+    ]
+}
+
+/// Writes down where passes stand, with what they have found.
+pub(super) fn record<'a>(script: &mut Script<'a>, passes: &'a [StoredPass]) {
+    script.add(&SAVE, passes.iter().map(row));
+}
 
 /// Others of its kind that wait to be resumed: every instance of a first start may have begun one.
 const CLOSE_OTHERS: &str = "UPDATE passes SET outcome = 'interrupted'
@@ -75,22 +93,14 @@ const CLOSE_OTHERS: &str = "UPDATE passes SET outcome = 'interrupted'
 const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_completed_pass', $1)
     ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
 
-/// Writes down where a pass stands. One that has ended stays as it is, whoever still thinks that it runs; and when one
-/// was walked to its end, there is nothing left for those that wait.
+/// Writes down where a pass stands. When it was walked to its end, there is nothing left for those that wait.
 pub(super) async fn save(db: &Pool, pass: &StoredPass) -> Result<(), StoreError> {
     let mut db = db.acquire().await?;
-    let cells = [
-        cell(pass.id.as_str()),
-        cell(pass.kind.as_str()),
-        cell(&pass.outcome),
-        cell(pass.started_at_ms),
-        cell(pass.progress.as_str()),
-    ];
     if !pass.is_walked() {
-        return db.execute(SAVE, &cells).await.map(drop);
+        return SAVE.fetch(&mut db, &[row(pass)]).await.map(drop);
     }
     db.begin_writing().await?;
-    db.execute(SAVE, &cells).await?;
+    SAVE.fetch(&mut db, &[row(pass)]).await?;
     db.execute(CLOSE_OTHERS, &[cell(pass.kind.as_str()), cell(pass.id.as_str())]).await?;
     if pass.is_completed() {
         db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
