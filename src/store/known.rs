@@ -169,13 +169,27 @@ macro_rules! children {
     };
 }
 
+/// All memberships at the places of organizations, on a list or not.
+macro_rules! members {
+    ($places:literal) => {
+        Statement::new(concat!(
+            "SELECT x.id FROM ",
+            $places,
+            " p CROSS JOIN memberships x WHERE p.organization_id IN (VALUES {rows})
+                AND x.user_id = p.user_id AND x.organization_id = p.organization_id
+                AND x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0"
+        ))
+    };
+}
+
 static MEMBERSHIPS_OF_USERS: Statement<1> = children!("memberships", "user_id");
-static MEMBERSHIPS_OF_ORGANIZATIONS: Statement<1> = children!("memberships", "organization_id");
+static LISTED_OF_ORGANIZATIONS: Statement<1> = members!("members");
+static UNLISTED_OF_ORGANIZATIONS: Statement<1> =
+    members!("(SELECT g.organization_id, g.user_id FROM memberships g WHERE g.unlisted = 1)");
 static INVITATIONS_OF_USERS: Statement<1> = children!("invitations", "user_id");
 static INVITATIONS_OF_ORGANIZATIONS: Statement<1> = children!("invitations", "organization_id");
 
-/// The memberships and the invitations that would fall with these users and organizations; one that would fall
-/// with both is named twice.
+/// The memberships and the invitations that would fall with these users and organizations; some are named twice.
 pub(super) async fn children(
     readers: &Pool,
     users: &[UserId],
@@ -185,7 +199,8 @@ pub(super) async fn children(
     let users = ids(users.iter().map(UserId::as_str));
     let organizations = ids(organizations.iter().map(OrganizationId::as_str));
     let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
-    memberships.append(&mut MEMBERSHIPS_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+    memberships.append(&mut LISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+    memberships.append(&mut UNLISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
     let mut invitations = INVITATIONS_OF_USERS.fetch(db, &users).await?;
     invitations.append(&mut INVITATIONS_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
     Ok((texts(&memberships)?, texts(&invitations)?))

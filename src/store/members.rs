@@ -34,8 +34,7 @@ macro_rules! list {
                 m.public_metadata AS membership_metadata, m.updated_at_ms AS membership_updated_at_ms
             FROM ",
             $from,
-            "members x CROSS JOIN users u CROSS JOIN memberships m
-            WHERE x.organization_id = $1",
+            " CROSS JOIN memberships m WHERE x.organization_id = $1",
             $among,
             " AND u.id = x.user_id AND m.id = x.membership_id AND (x.",
             $key,
@@ -50,15 +49,20 @@ macro_rules! list {
     (postgres $from:literal, $among:literal, $key:literal) => {
         list!("CAST(COALESCE(json_agg(json_build_array(", ")), '[]') AS TEXT)", $from, $among, $key)
     };
-    (sqlite all, $key:literal) => { list!(sqlite "", "", $key) };
-    (postgres all, $key:literal) => { list!(postgres "", "", $key) };
+    (sqlite all, $key:literal) => { list!(sqlite "members x CROSS JOIN users u", "", $key) };
+    (postgres all, $key:literal) => { list!(postgres "members x CROSS JOIN users u", "", $key) };
     (sqlite ids, $key:literal) => {
-        list!(sqlite "json_each($5) AS r CROSS JOIN ", " AND x.user_id = r.value", $key)
+        list!(
+            sqlite "json_each($5) AS r CROSS JOIN users u CROSS JOIN members x",
+            " AND u.id = r.value AND x.account_created_at_ms = u.created_at_ms",
+            $key
+        )
     };
     (postgres ids, $key:literal) => {
         list!(
-            postgres "json_array_elements_text(CAST($5 AS JSON)) AS r (value) CROSS JOIN ",
-            " AND x.user_id = r.value",
+            postgres
+            "json_array_elements_text(CAST($5 AS JSON)) AS r (value) CROSS JOIN users u CROSS JOIN members x",
+            " AND u.id = r.value AND x.account_created_at_ms = u.created_at_ms",
             $key
         )
     };

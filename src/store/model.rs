@@ -361,7 +361,12 @@ impl Model {
         let grown_organizations = organizations.iter().filter(|(id, _)| grown.organizations.contains_key(id));
         states::save_organizations(script, grown_organizations);
         let grown_memberships = memberships.iter().filter(|(id, _)| grown.memberships.contains(id));
-        states::save_memberships(script, grown_memberships, |state| self.membership_fell(state));
+        states::save_memberships(
+            script,
+            grown_memberships,
+            |state| self.membership_fell(state),
+            |state| self.keys_of(&state.user_id).is_some(),
+        );
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
         states::save_invitations(script, grown_invitations, |state| self.invitation_fell(state));
         let changed_users = grown.users.iter().filter(|(_, growth)| growth.is_seen()).map(|(id, _)| id);
@@ -398,14 +403,24 @@ impl Model {
             keys.entry(user).or_insert_with(|| self.keys_of(user));
         }
         let keys_of = |user: &UserId| keys.get(user).and_then(|keys| keys.as_deref());
-        let rekeyed = |user: &UserId| {
-            grown.users.get(user).is_some_and(|growth| growth.before.keys.as_ref() != keys_of(user))
+        let keys_before = |user: &UserId| match grown.users.get(user) {
+            Some(growth) => growth.before.keys.as_ref(),
+            None => keys_of(user),
         };
-        let unlisted =
-            touched.places.iter().filter(|place| grown.ended.contains(place) || keys_of(&place.1).is_none());
+        let age = |keys: &Keys| keys.account_created_at_ms;
+        let age_of = |user: &UserId| keys_of(user).map(age);
+        let rekeyed = |user: &UserId| keys_before(user) != keys_of(user);
+        // By the keys of before: whoever had none was not listed.
+        let unlisted = touched.places.iter().filter_map(|place| {
+            let age_before = keys_before(&place.1).map(age)?;
+            let leaves = grown.ended.contains(place) || age_of(&place.1) != Some(age_before);
+            leaves.then_some((place, age_before))
+        });
         touched.unlisted = project::unlist(db, unlisted).await?;
 
         let mut script = Script::default();
+        let known = grown.users.keys().filter(|user| keys_before(user).is_none() && keys_of(user).is_some());
+        project::users_are_known(&mut script, known);
         let listed = (touched.places.iter())
             .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
             .filter_map(|place| Some((place, keys_of(&place.1)?)));
@@ -413,7 +428,7 @@ impl Model {
         let version = (!touched.is_nothing()).then(|| self.last_version.saturating_add(1));
         if let Some(version) = version {
             script.then();
-            versions::bump(&mut script, &touched, version);
+            versions::bump(&mut script, &touched, version, age_of);
             listener::ring(&mut script, db);
         }
         script.run(db).await?;

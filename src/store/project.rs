@@ -14,11 +14,18 @@ use crate::domain::{OrganizationId, UserId};
 pub(super) type Place = (OrganizationId, UserId);
 
 // As `Version::of_fallen_membership` does it.
-static MEMBERSHIPS_FALL_WITH_USERS: Statement<1> = Statement::new(
-    "UPDATE memberships SET fallen = 1, content_digest = (content_digest >> 32) << 32,
-        role = '', public_metadata = '{}'
-    WHERE user_id IN (VALUES {rows})",
-);
+macro_rules! memberships_fall {
+    ($of:literal) => {
+        Statement::new(concat!(
+            "UPDATE memberships SET fallen = 1, unlisted = 1, content_digest = (content_digest >> 32) << 32,
+                role = '', public_metadata = '{}'
+            WHERE ",
+            $of
+        ))
+    };
+}
+
+static MEMBERSHIPS_FALL_WITH_USERS: Statement<1> = memberships_fall!("user_id IN (VALUES {rows})");
 static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
     "UPDATE invitations
     SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
@@ -34,10 +41,14 @@ pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId])
     }
 }
 
-static MEMBERSHIPS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
-    "UPDATE memberships SET fallen = 1, content_digest = (content_digest >> 32) << 32,
-        role = '', public_metadata = '{}'
-    WHERE organization_id IN (VALUES {rows})",
+// At a place that is on no list, the newest membership is `unlisted`; all that are at a place are found by its user.
+static UNLISTED_FALL_WITH_ORGANIZATIONS: Statement<1> = memberships_fall!(
+    "(user_id, organization_id) IN (SELECT g.user_id, g.organization_id FROM memberships g
+        WHERE g.unlisted = 1 AND g.organization_id IN (VALUES {rows}))"
+);
+static LISTED_FALL_WITH_ORGANIZATIONS: Statement<1> = memberships_fall!(
+    "(user_id, organization_id) IN (SELECT x.user_id, x.organization_id FROM members x
+        WHERE x.organization_id IN (VALUES {rows}))"
 );
 static INVITATIONS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
     "UPDATE invitations
@@ -50,12 +61,25 @@ static UNLIST_ORGANIZATIONS: Statement<1> =
 
 /// Removes what belongs to organizations that were deleted: many rows each, so each statement has its time.
 pub(super) fn fall_with_organizations<'a>(script: &mut Script<'a>, organizations: &[&'a OrganizationId]) {
-    for statement in
-        [&MEMBERSHIPS_FALL_WITH_ORGANIZATIONS, &INVITATIONS_FALL_WITH_ORGANIZATIONS, &UNLIST_ORGANIZATIONS]
-    {
+    for statement in [
+        &UNLISTED_FALL_WITH_ORGANIZATIONS,
+        &LISTED_FALL_WITH_ORGANIZATIONS,
+        &INVITATIONS_FALL_WITH_ORGANIZATIONS,
+        &UNLIST_ORGANIZATIONS,
+    ] {
         script.then();
         script.add(statement, ids(organizations.iter().map(|id| id.as_str())));
     }
+}
+
+static USERS_ARE_KNOWN: Statement<1> = Statement::new(
+    "UPDATE memberships SET unlisted = 0
+    WHERE user_id IN (VALUES {rows}) AND unlisted = 1 AND deleted_at_ms IS NULL AND fallen = 0",
+);
+
+/// Lets memberships be listed that were there before their users.
+pub(super) fn users_are_known<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) {
+    script.add(&USERS_ARE_KNOWN, ids(users.map(UserId::as_str)));
 }
 
 static PLACES_OF_USERS: Statement<1> = Statement::new(
@@ -72,8 +96,8 @@ pub(super) fn places(rows: &[Row]) -> Result<BTreeSet<Place>, StoreError> {
 }
 
 static LIST: Statement<4> = Statement::new(
-    "INSERT INTO members (organization_id, user_id, membership_id, account_created_at_ms, email_key)
-    SELECT m.organization_id, m.user_id, m.id, r.column3, r.column4
+    "INSERT INTO members (organization_id, account_created_at_ms, user_id, membership_id, email_key)
+    SELECT m.organization_id, r.column3, m.user_id, m.id, r.column4
     FROM (VALUES {rows}) AS r CROSS JOIN memberships m
     WHERE m.organization_id = r.column1 AND m.user_id = r.column2
         AND m.deleted_at_ms IS NULL AND m.fallen = 0 AND NOT EXISTS (
@@ -81,16 +105,15 @@ static LIST: Statement<4> = Statement::new(
         WHERE newer.organization_id = m.organization_id AND newer.user_id = m.user_id
             AND (newer.created_at_ms, newer.deleted_at_ms IS NULL, newer.id)
                 > (m.created_at_ms, m.deleted_at_ms IS NULL, m.id))
-    ON CONFLICT (organization_id, user_id) DO UPDATE SET membership_id = excluded.membership_id,
-        account_created_at_ms = excluded.account_created_at_ms, email_key = excluded.email_key
-    WHERE (members.membership_id, members.account_created_at_ms, members.email_key)
-        <> (excluded.membership_id, excluded.account_created_at_ms, excluded.email_key)",
+    ON CONFLICT (organization_id, account_created_at_ms, user_id) DO UPDATE SET
+        membership_id = excluded.membership_id, email_key = excluded.email_key
+    WHERE (members.membership_id, members.email_key) <> (excluded.membership_id, excluded.email_key)",
 );
 
 /// Lists these places: the newest membership, if it stands. Clerk has one membership of a user in an organization
 /// at a time, so a newer one that has ended proves that the older one has too; of two that were made at one moment it proves
-/// nothing. A row that is right already is not
-/// written: it stands in three indexes.
+/// nothing. A row that is right already is not written: it stands in two trees. One with another age of the account has
+/// to be taken off before.
 pub(super) fn list<'a>(script: &mut Script<'a>, places: impl Iterator<Item = (&'a Place, &'a Keys)>) {
     let row = |((organization, user), keys): (&'a Place, &'a Keys)| {
         [
@@ -103,17 +126,20 @@ pub(super) fn list<'a>(script: &mut Script<'a>, places: impl Iterator<Item = (&'
     script.add(&LIST, places.map(row));
 }
 
-static UNLIST: Statement<2> = Statement::new(
-    "DELETE FROM members WHERE (organization_id, user_id) IN (VALUES {rows})
+static UNLIST: Statement<3> = Statement::new(
+    "DELETE FROM members WHERE (organization_id, account_created_at_ms, user_id) IN (VALUES {rows})
     RETURNING organization_id, user_id",
 );
 
-/// Takes these places off the lists. Answers with those that were on them.
-pub(super) async fn unlist(
+/// Takes these places, with the ages of the accounts by which they are listed, off the lists. Answers with those that
+/// were on them.
+pub(super) async fn unlist<'a>(
     db: &mut Connection,
-    unlisted: impl Iterator<Item = &Place>,
+    unlisted: impl Iterator<Item = (&'a Place, i64)>,
 ) -> Result<BTreeSet<Place>, StoreError> {
-    let rows: Vec<_> =
-        unlisted.map(|(organization, user)| [cell(organization.as_str()), cell(user.as_str())]).collect();
+    let row = |((organization, user), account_created_at_ms): (&'a Place, i64)| {
+        [cell(organization.as_str()), cell(account_created_at_ms), cell(user.as_str())]
+    };
+    let rows: Vec<_> = unlisted.map(row).collect();
     places(&UNLIST.fetch(db, &rows).await?)
 }

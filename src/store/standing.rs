@@ -11,10 +11,9 @@ const STANDING: &str = "SELECT o.deleted_at_ms, u.deleted_at_ms, u.banned,
     FROM (SELECT 1) AS one
     LEFT JOIN organizations o ON o.id = $1
     LEFT JOIN users u ON u.id = $2
-    LEFT JOIN memberships m ON m.id = COALESCE(
-        (SELECT x.membership_id FROM members x WHERE x.organization_id = $1 AND x.user_id = $2),
-        (SELECT newest.id FROM memberships newest WHERE newest.organization_id = $1 AND newest.user_id = $2
-            ORDER BY newest.created_at_ms DESC, newest.deleted_at_ms IS NULL DESC, newest.id DESC LIMIT 1))";
+    LEFT JOIN memberships m ON m.id = (
+        SELECT newest.id FROM memberships newest WHERE newest.organization_id = $1 AND newest.user_id = $2
+        ORDER BY newest.created_at_ms DESC, newest.deleted_at_ms IS NULL DESC, newest.id DESC LIMIT 1)";
 
 type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<i64>, bool);
 
@@ -30,9 +29,7 @@ macro_rules! unlisted {
             $end,
             " FROM (SELECT 1) AS one
             LEFT JOIN organizations o ON o.id = $1
-            LEFT JOIN memberships g ON g.organization_id = $1
-                AND NOT EXISTS (SELECT 1 FROM members x
-                    WHERE x.organization_id = g.organization_id AND x.user_id = g.user_id)
+            LEFT JOIN memberships g ON g.organization_id = $1 AND g.unlisted = 1
                 AND NOT EXISTS (SELECT 1 FROM memberships newer
                     WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
                         AND (newer.created_at_ms, newer.deleted_at_ms IS NULL, newer.id)

@@ -237,23 +237,24 @@ pub(super) fn memberships(rows: Vec<Row>) -> Result<BTreeMap<MembershipId, Membe
     Ok(states)
 }
 
-static SAVE_MEMBERSHIPS: Statement<11> = Statement::new(
+static SAVE_MEMBERSHIPS: Statement<12> = Statement::new(
     "INSERT INTO memberships (id, organization_id, user_id, created_at_ms, updated_at_ms,
-        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen)
+        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen, unlisted)
     VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, user_id = excluded.user_id,
         created_at_ms = excluded.created_at_ms, updated_at_ms = excluded.updated_at_ms,
         observed_at_ms = excluded.observed_at_ms, content_digest = excluded.content_digest,
         role = excluded.role, public_metadata = excluded.public_metadata,
-        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen",
+        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen, unlisted = excluded.unlisted",
 );
 
-/// Saves memberships; `fallen` says of which one the user or the organization is deleted. Of such a one only ids
-/// and times remain: even the digest of a role could confirm a guess.
+/// Saves memberships; `fallen` says of which one the user or the organization is deleted, and `has_user` of which one the
+/// user is known. Of a fallen one only ids and times remain: even the digest of a role could confirm a guess.
 pub(super) fn save_memberships<'a>(
     script: &mut Script<'a>,
     states: impl Iterator<Item = (&'a MembershipId, &'a MembershipState)>,
     fallen: impl Fn(&MembershipState) -> bool,
+    has_user: impl Fn(&MembershipState) -> bool,
 ) {
     let row = |(id, state): (&'a MembershipId, &'a MembershipState)| {
         let fallen = fallen(state);
@@ -273,6 +274,7 @@ pub(super) fn save_memberships<'a>(
             cell(shown.map_or("{}", |membership| membership.public_metadata.as_str())),
             cell(state.deleted_at_ms),
             cell(fallen),
+            cell(fallen || state.deleted_at_ms.is_some() || !has_user(state)),
         ]
     };
     script.add(&SAVE_MEMBERSHIPS, states.map(row));

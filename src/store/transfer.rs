@@ -83,6 +83,7 @@ const TABLES: [Table; 8] = [
             ("public_metadata", Text),
             ("deleted_at_ms", Number),
             ("fallen", Number),
+            ("unlisted", Number),
         ],
     },
     Table {
@@ -107,12 +108,12 @@ const TABLES: [Table; 8] = [
     },
     Table {
         name: "members",
-        key: 2,
+        key: 3,
         columns: &[
             ("organization_id", Text),
+            ("account_created_at_ms", Number),
             ("user_id", Text),
             ("membership_id", Text),
-            ("account_created_at_ms", Number),
             ("email_key", Text),
         ],
     },

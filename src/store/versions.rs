@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::project::Place;
 use super::rows::{Asked, Script, Statement, cell};
 use super::states::organization_id;
-use crate::domain::OrganizationId;
+use crate::domain::{OrganizationId, UserId};
 
 static NEWEST_OF: Statement<1> =
     Statement::new("SELECT s.value FROM sequences s WHERE s.name IN (VALUES {rows})");
@@ -32,12 +32,13 @@ static SAVE: Statement<2> = Statement::new(
 
 /// A member that is listed now was upserted. One that was listed before was removed. Of anybody else nobody
 /// is told, but what is known of a caller may be new.
-static LOG_MEMBERS: Statement<4> = Statement::new(
+static LOG_MEMBERS: Statement<5> = Statement::new(
     "INSERT INTO changes (version, organization_id, user_id, kind)
     SELECT r.column1, r.column2, r.column3,
         CASE WHEN x.user_id IS NOT NULL THEN 'upserted' WHEN r.column4 = 1 THEN 'removed' ELSE 'hidden' END
     FROM (VALUES {rows}) AS r
-    LEFT JOIN members x ON x.organization_id = r.column2 AND x.user_id = r.column3",
+    LEFT JOIN members x ON x.organization_id = r.column2 AND x.account_created_at_ms = r.column5
+        AND x.user_id = r.column3",
 );
 
 static LOG_ORGANIZATIONS: Statement<2> = Statement::new(
@@ -68,12 +69,19 @@ impl Touched {
     }
 }
 
-/// Gives every organization that was touched this version, once the lists are as they shall be.
-pub(super) fn bump<'a>(script: &mut Script<'a>, touched: &'a Touched, version: i64) {
+/// Gives every organization that was touched this version, once the lists are as they shall be. Users are listed by the
+/// age of their accounts.
+pub(super) fn bump<'a>(
+    script: &mut Script<'a>,
+    touched: &'a Touched,
+    version: i64,
+    account_created_at_ms: impl Fn(&UserId) -> Option<i64>,
+) {
     let row = |place: &'a Place| {
         let (organization, user) = place;
         let unlisted = touched.unlisted.contains(place);
-        [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(unlisted)]
+        let age = account_created_at_ms(user);
+        [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(unlisted), cell(age)]
     };
     script.add(&SAVE, [[cell("version"), cell(version)]]);
     script.add(&LOG_MEMBERS, touched.places.iter().map(row));

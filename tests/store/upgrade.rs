@@ -18,7 +18,7 @@ on_both_databases!(a_database_of_every_earlier_schema_is_taken_over);
 
 /// What a site of that time had written, by the number of the schema that first had a place for it. Nobody but
 /// the present program writes these tables any more, so this text stays as it is.
-const PAST: [(i64, &str); 3] = [
+const PAST: [(i64, &str); 4] = [
     (
         1,
         r#"INSERT INTO organizations (id, updated_at_ms, observed_at_ms, content_digest, name, created_at_ms, deleted_at_ms)
@@ -62,6 +62,7 @@ const PAST: [(i64, &str); 3] = [
         INSERT INTO sequences (name, value) VALUES ('version', 7);
         INSERT INTO changes (version, organization_id, user_id, kind) VALUES (7, 'org_old', 'user_bob', 'upserted')",
     ),
+    (7, "UPDATE memberships SET unlisted = 1 WHERE id IN ('orgmem_gone', 'orgmem_fell')"),
 ];
 
 /// The files of a database, in order.

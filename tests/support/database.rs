@@ -247,7 +247,7 @@ impl Rows {
             ),
             format!(
                 "SELECT id, {version}, organization_id, user_id, created_at_ms, role, public_metadata,
-                    deleted_at_ms, fallen FROM memberships WHERE id {range} ORDER BY id"
+                    deleted_at_ms, fallen, unlisted FROM memberships WHERE id {range} ORDER BY id"
             ),
             format!(
                 "SELECT id, {version}, organization_id, user_id, email, role, status, public_metadata,
