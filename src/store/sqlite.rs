@@ -95,12 +95,9 @@ pub(super) fn bookkeeping(path: &Path) -> Pool {
     pool(1, options(path))
 }
 
-/// The writer's page cache in KiB: a pass touches pages all over the indexes.
-const WRITER_CACHE: &str = "-16384";
-
 /// The connection of the one writer.
 pub(super) fn writer(path: &Path) -> Pool {
-    pool(1, options(path).pragma("cache_size", WRITER_CACHE))
+    pool(1, options(path))
 }
 
 fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {
