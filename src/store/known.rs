@@ -222,3 +222,27 @@ pub(super) async fn unknown_users(readers: &Pool, users: &[UserId]) -> Result<Ve
     let known: HashSet<UserId> = rows.iter().map(|row| user_id(row, "id")).collect::<Result<_, _>>()?;
     Ok(users.iter().filter(|id| !known.contains(id)).cloned().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::members::tests::plan;
+
+    #[tokio::test]
+    async fn children_are_not_looked_for_in_a_whole_table() {
+        insta::assert_snapshot!(plan(LISTED_OF_ORGANIZATIONS.over_lot(4)).await, @r"
+        SEARCH p USING COVERING INDEX members_by_email (organization_id=?)
+        LIST SUBQUERY 3
+        SCAN 4-ROW VALUES CLAUSE
+        CREATE BLOOM FILTER
+        SEARCH x USING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        ");
+        insta::assert_snapshot!(plan(UNLISTED_OF_ORGANIZATIONS.over_lot(4)).await, @r"
+        SEARCH g USING COVERING INDEX memberships_unlisted (organization_id=?)
+        LIST SUBQUERY 4
+        SCAN 4-ROW VALUES CLAUSE
+        CREATE BLOOM FILTER
+        SEARCH x USING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        ");
+    }
+}

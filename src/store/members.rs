@@ -336,7 +336,7 @@ pub(super) mod tests {
     async fn a_list_is_read_in_its_order() {
         insta::assert_snapshot!(plan(SQLITE.account).await, @r"
         CO-ROUTINE listed
-        SEARCH x USING COVERING INDEX members_by_account (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
+        SEARCH x USING PRIMARY KEY (organization_id=? AND (account_created_at_ms,user_id)>(?,?))
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         SCAN listed
@@ -351,8 +351,8 @@ pub(super) mod tests {
         insta::assert_snapshot!(plan(SQLITE.account_of_ids).await, @r"
         CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
-        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
+        SEARCH x USING PRIMARY KEY (organization_id=? AND account_created_at_ms=? AND user_id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
         SCAN listed
@@ -360,8 +360,8 @@ pub(super) mod tests {
         insta::assert_snapshot!(plan(SQLITE.email_of_ids).await, @r"
         CO-ROUTINE listed
         SCAN r VIRTUAL TABLE INDEX 1:
-        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?)
+        SEARCH x USING PRIMARY KEY (organization_id=? AND account_created_at_ms=? AND user_id=?)
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?)
         USE TEMP B-TREE FOR ORDER BY
         SCAN listed

@@ -143,3 +143,52 @@ pub(super) async fn unlist<'a>(
     let rows: Vec<_> = unlisted.map(row).collect();
     places(&UNLIST.fetch(db, &rows).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::members::tests::plan;
+
+    /// Whatever the database knows of its tables: all that is at a place is found by its user.
+    #[tokio::test]
+    async fn nothing_is_looked_for_in_a_whole_table() {
+        insta::assert_snapshot!(plan(LIST.over_lot(1)).await, @r"
+        CO-ROUTINE r
+        SCAN CONSTANT ROW
+        SCAN r
+        SEARCH m USING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        CORRELATED SCALAR SUBQUERY 2
+        SEARCH newer USING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        ");
+        insta::assert_snapshot!(plan(UNLISTED_FALL_WITH_ORGANIZATIONS.over_lot(4)).await, @r"
+        SEARCH memberships USING COVERING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        LIST SUBQUERY 5
+        SEARCH g USING COVERING INDEX memberships_unlisted (organization_id=?)
+        LIST SUBQUERY 3
+        SCAN 4-ROW VALUES CLAUSE
+        CREATE BLOOM FILTER
+        CREATE BLOOM FILTER
+        ");
+        insta::assert_snapshot!(plan(LISTED_FALL_WITH_ORGANIZATIONS.over_lot(4)).await, @r"
+        SEARCH memberships USING COVERING INDEX memberships_by_user (user_id=? AND organization_id=?)
+        LIST SUBQUERY 5
+        SEARCH x USING COVERING INDEX members_by_email (organization_id=?)
+        LIST SUBQUERY 3
+        SCAN 4-ROW VALUES CLAUSE
+        CREATE BLOOM FILTER
+        CREATE BLOOM FILTER
+        ");
+        insta::assert_snapshot!(plan(USERS_ARE_KNOWN.over_lot(4)).await, @r"
+        SEARCH memberships USING INDEX memberships_by_user (user_id=?)
+        LIST SUBQUERY 3
+        SCAN 4-ROW VALUES CLAUSE
+        CREATE BLOOM FILTER
+        ");
+        insta::assert_snapshot!(plan(UNLIST.over_lot(4)).await, @r"
+        SEARCH members USING PRIMARY KEY (organization_id=? AND account_created_at_ms=? AND user_id=?)
+        LIST SUBQUERY 4
+        SCAN 4-ROW VALUES CLAUSE
+        CREATE BLOOM FILTER
+        ");
+    }
+}

@@ -122,8 +122,6 @@ mod tests {
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN
         SEARCH m USING INDEX sqlite_autoindex_memberships_1 (id=?) LEFT-JOIN
         SCALAR SUBQUERY 2
-        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
-        SCALAR SUBQUERY 3
         SEARCH newest USING INDEX memberships_by_user (user_id=? AND organization_id=?)
         USE TEMP B-TREE FOR ORDER BY
         ");
@@ -132,11 +130,9 @@ mod tests {
         SCAN CONSTANT ROW
         SCAN one
         SEARCH o USING INDEX sqlite_autoindex_organizations_1 (id=?) LEFT-JOIN
-        SEARCH g USING INDEX memberships_by_place (organization_id=?) LEFT-JOIN
+        SEARCH g USING INDEX memberships_unlisted (organization_id=?) LEFT-JOIN
         CORRELATED SCALAR SUBQUERY 2
-        SEARCH x USING PRIMARY KEY (organization_id=? AND user_id=?)
-        CORRELATED SCALAR SUBQUERY 3
-        SEARCH newer USING INDEX memberships_by_place (organization_id=? AND user_id=? AND created_at_ms>?)
+        SEARCH newer USING INDEX memberships_by_user (user_id=? AND organization_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN
         ");
     }
