@@ -1,8 +1,19 @@
 -- A member is found by organization, age of the account, and id: one index less that begins with the organization, and
 -- so one page less, somewhere on the disk, for each membership that is written. No release had the table of before.
-ALTER TABLE members DROP CONSTRAINT members_pkey;
-ALTER TABLE members ADD PRIMARY KEY (organization_id, account_created_at_ms, user_id) INCLUDE (membership_id);
-DROP INDEX members_by_account;
+ALTER TABLE members RENAME TO members_before;
+ALTER INDEX members_pkey RENAME TO members_before_pkey;
+CREATE TABLE members (
+    organization_id       TEXT COLLATE "C" NOT NULL,
+    account_created_at_ms BIGINT NOT NULL,
+    user_id               TEXT COLLATE "C" NOT NULL,
+    membership_id         TEXT COLLATE "C" NOT NULL,
+    email_key             TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (organization_id, account_created_at_ms, user_id) INCLUDE (membership_id)
+);
+INSERT INTO members (organization_id, account_created_at_ms, user_id, membership_id, email_key)
+    SELECT organization_id, account_created_at_ms, user_id, membership_id, email_key FROM members_before;
+DROP TABLE members_before;
+CREATE INDEX members_by_email ON members (organization_id, email_key, user_id, membership_id);
 
 -- `unlisted` marks a membership that is on no list whatever else is at its place: it ended, or fell, or its user is not
 -- known. They are few, and those of an organization are found by an index of their own; all others are found by the

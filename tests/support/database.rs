@@ -254,10 +254,7 @@ impl Rows {
                     created_at_ms, expires_at_ms, deleted_at_ms, fallen
                 FROM invitations WHERE id {range} ORDER BY id"
             ),
-            format!(
-                "SELECT organization_id, user_id, membership_id, account_created_at_ms, email_key
-                FROM members WHERE organization_id {range} ORDER BY organization_id, user_id"
-            ),
+            format!("SELECT * FROM members WHERE organization_id {range} ORDER BY organization_id, user_id"),
             format!("SELECT message_id, payload FROM events WHERE message_id {range} ORDER BY message_id"),
         ];
         let mut lines = Vec::new();
