@@ -59,14 +59,16 @@ impl Pass<'_> {
 
     /// Takes a part of a list: counts how it differs, and puts right what does.
     pub(super) async fn take(&mut self, entity: Entity, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.take_up_to(entity, changes, None).await
+        self.take_up_to(entity, changes, 0, None).await
     }
 
-    /// The same; with a stage, that is where the pass stands then.
+    /// Takes a part of a list, of which some could not be read; with a stage, the pass stands there in the same
+    /// transaction.
     pub(super) async fn take_up_to(
         &mut self,
         entity: Entity,
         mut changes: Vec<Change>,
+        unusable: u64,
         stage: Option<Stage>,
     ) -> Result<(), StoreError> {
         self.shown(entity, changes.iter().filter_map(difference::id));
@@ -83,12 +85,15 @@ impl Pass<'_> {
                 |change| Applied { found: difference(change, known(change)), outcome: Outcome::Stale };
             changes.iter().map(found).collect()
         } else if let Some(stage) = &stage {
-            self.apply_up_to(entity, changes, stage).await?
+            self.apply_up_to(entity, changes, unusable, stage).await?
         } else {
             self.apply(changes).await?
         };
         self.progress.count(entity, &found);
-        self.progress.stage = stage.unwrap_or_else(|| self.progress.stage.clone());
+        self.drift(entity).seen += unusable;
+        if let Some(stage) = stage {
+            self.progress.stage = stage;
+        }
         (self.glance)(self.glance());
         Ok(())
     }
@@ -113,17 +118,20 @@ impl Pass<'_> {
         Ok(applied)
     }
 
-    /// The same; the last batch says that the pass has come to a stage.
+    /// Writes changes in bounded batches, with the last one that the pass has come to a stage.
     async fn apply_up_to(
         &self,
         entity: Entity,
         mut changes: Vec<Change>,
+        unusable: u64,
         stage: &Stage,
     ) -> Result<Vec<Applied>, StoreError> {
+        // It is empty only when all is.
         let last = changes.split_off(changes.len().saturating_sub(1) / BATCH * BATCH);
         let mut applied = self.apply(changes).await?;
         let mut progress = self.progress.clone();
         progress.count(entity, &applied);
+        progress.entities.of_mut(entity).seen += unusable;
         progress.stage = stage.clone();
         let id = self.id.clone();
         let checkpoint = move |applied: &[Applied]| {

@@ -178,8 +178,7 @@ impl Pass<'_> {
         if let Some(seen) = &mut self.dry {
             seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
         }
-        self.drift(entity).seen += page.unusable as u64;
-        Ok(self.take_up_to(entity, page.changes, Some(stage)).await?)
+        Ok(self.take_up_to(entity, page.changes, page.unusable as u64, Some(stage)).await?)
     }
 
     /// How many objects of an entity Clerk says that it holds.

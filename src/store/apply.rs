@@ -138,10 +138,12 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
         }
     }
     let mut script = Script::default();
+    // First: what is at a place is found as it was before the batch, and what the batch saves says whether it fell.
+    model.let_fall(&mut script);
+    script.then();
     let places = model.save(&mut script);
     passes::record(&mut script, &checkpoints);
     let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
-    model.let_fall(&mut script);
     let erased_users = model.erased_users();
     journal::erase(&mut script, &erased_users);
     let places = project::places(&script.run(db).await?.take(places))?;

@@ -24,7 +24,7 @@ macro_rules! migrations {
             4 => "versions", "0004_versions";
             5 => "events by object", "0005_events_by_object";
             6 => "fallen memberships", "0006_fallen_memberships";
-            7 => "clustered members", "0007_clustered_members";
+            7 => "two indexes fewer", "0007_two_indexes_fewer";
         }
     };
 }

@@ -182,7 +182,8 @@ impl Store {
         self.write_patiently(Work::Pass { changes, checkpoint: None }).await
     }
 
-    /// The same, and where the pass stands then, in one transaction: it is resumed exactly behind what it has written.
+    /// Applies what a pass found, and where the pass stands then, in one transaction: it is resumed exactly behind what it
+    /// has written.
     pub async fn apply_up_to(
         &self,
         changes: Vec<Change>,

@@ -17,7 +17,7 @@ pub(super) type Place = (OrganizationId, UserId);
 macro_rules! memberships_fall {
     ($of:literal) => {
         Statement::new(concat!(
-            "UPDATE memberships SET fallen = 1, unlisted = 1, content_digest = (content_digest >> 32) << 32,
+            "UPDATE memberships SET fallen = 1, unlistable = 1, content_digest = (content_digest >> 32) << 32,
                 role = '', public_metadata = '{}'
             WHERE ",
             $of
@@ -41,10 +41,11 @@ pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId])
     }
 }
 
-// At a place that is on no list, the newest membership is `unlisted`; all that are at a place are found by its user.
+// Every place of an organization is on its list, or its newest membership is `unlistable`; all that are at a place are
+// found by its user.
 static UNLISTED_FALL_WITH_ORGANIZATIONS: Statement<1> = memberships_fall!(
     "(user_id, organization_id) IN (SELECT g.user_id, g.organization_id FROM memberships g
-        WHERE g.unlisted = 1 AND g.organization_id IN (VALUES {rows}))"
+        WHERE g.unlistable = 1 AND g.organization_id IN (VALUES {rows}))"
 );
 static LISTED_FALL_WITH_ORGANIZATIONS: Statement<1> = memberships_fall!(
     "(user_id, organization_id) IN (SELECT x.user_id, x.organization_id FROM members x
@@ -73,8 +74,8 @@ pub(super) fn fall_with_organizations<'a>(script: &mut Script<'a>, organizations
 }
 
 static USERS_ARE_KNOWN: Statement<1> = Statement::new(
-    "UPDATE memberships SET unlisted = 0
-    WHERE user_id IN (VALUES {rows}) AND unlisted = 1 AND deleted_at_ms IS NULL AND fallen = 0",
+    "UPDATE memberships SET unlistable = 0
+    WHERE user_id IN (VALUES {rows}) AND unlistable = 1 AND deleted_at_ms IS NULL AND fallen = 0",
 );
 
 /// Lets memberships be listed that were there before their users.
@@ -163,7 +164,7 @@ mod tests {
         insta::assert_snapshot!(plan(UNLISTED_FALL_WITH_ORGANIZATIONS.over_lot(4)).await, @r"
         SEARCH memberships USING COVERING INDEX memberships_by_user (user_id=? AND organization_id=?)
         LIST SUBQUERY 5
-        SEARCH g USING COVERING INDEX memberships_unlisted (organization_id=?)
+        SEARCH g USING COVERING INDEX memberships_unlistable (organization_id=?)
         LIST SUBQUERY 3
         SCAN 4-ROW VALUES CLAUSE
         CREATE BLOOM FILTER

@@ -89,7 +89,7 @@ pub(super) fn readers(path: &Path) -> Pool {
     pool(READERS, options(path).pragma("query_only", "on"))
 }
 
-/// A connection for what is neither an event nor a change: leases and the state of passes. SQLite lets one
+/// A connection for what is neither an event nor a change, such as leases. SQLite lets one
 /// write at a time; what waits here waits for a batch, never for a pass.
 pub(super) fn bookkeeping(path: &Path) -> Pool {
     pool(1, options(path))
@@ -108,4 +108,30 @@ fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {
         .test_before_acquire(false)
         .connect_lazy_with(options);
     Pool::Sqlite(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a statement keeps to undo itself goes to a file when there is much of it. SQLite must not be built with
+    /// another `SQLITE_STMTJRNL_SPILL`: beyond 128 KiB it takes its own write for a full disk.
+    #[tokio::test]
+    async fn a_statement_that_changes_many_pages_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        let mut db = prepare(&path).await.unwrap();
+        let run = [
+            "BEGIN IMMEDIATE",
+            "INSERT INTO sequences (name, value)
+            WITH RECURSIVE rows (row) AS (SELECT 1 UNION ALL SELECT row + 1 FROM rows WHERE row < 8000)
+            SELECT printf('%02000d', row), row FROM rows",
+            "COMMIT; BEGIN IMMEDIATE",
+            "UPDATE sequences SET value = value + 1",
+            "COMMIT",
+        ];
+        for statement in run {
+            sqlx::raw_sql(statement).execute(&mut db).await.unwrap();
+        }
+    }
 }

@@ -29,7 +29,7 @@ macro_rules! unlisted {
             $end,
             " FROM (SELECT 1) AS one
             LEFT JOIN organizations o ON o.id = $1
-            LEFT JOIN memberships g ON g.organization_id = $1 AND g.unlisted = 1
+            LEFT JOIN memberships g ON g.organization_id = $1 AND g.unlistable = 1
                 AND NOT EXISTS (SELECT 1 FROM memberships newer
                     WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
                         AND (newer.created_at_ms, newer.deleted_at_ms IS NULL, newer.id)
@@ -130,7 +130,7 @@ mod tests {
         SCAN CONSTANT ROW
         SCAN one
         SEARCH o USING INDEX sqlite_autoindex_organizations_1 (id=?) LEFT-JOIN
-        SEARCH g USING INDEX memberships_unlisted (organization_id=?) LEFT-JOIN
+        SEARCH g USING INDEX memberships_unlistable (organization_id=?) LEFT-JOIN
         CORRELATED SCALAR SUBQUERY 2
         SEARCH newer USING INDEX memberships_by_user (user_id=? AND organization_id=?)
         SEARCH u USING INDEX sqlite_autoindex_users_1 (id=?) LEFT-JOIN

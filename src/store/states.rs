@@ -239,13 +239,13 @@ pub(super) fn memberships(rows: Vec<Row>) -> Result<BTreeMap<MembershipId, Membe
 
 static SAVE_MEMBERSHIPS: Statement<12> = Statement::new(
     "INSERT INTO memberships (id, organization_id, user_id, created_at_ms, updated_at_ms,
-        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen, unlisted)
+        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen, unlistable)
     VALUES {rows}
     ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, user_id = excluded.user_id,
         created_at_ms = excluded.created_at_ms, updated_at_ms = excluded.updated_at_ms,
         observed_at_ms = excluded.observed_at_ms, content_digest = excluded.content_digest,
         role = excluded.role, public_metadata = excluded.public_metadata,
-        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen, unlisted = excluded.unlisted",
+        deleted_at_ms = excluded.deleted_at_ms, fallen = excluded.fallen, unlistable = excluded.unlistable",
 );
 
 /// Saves memberships; `fallen` says of which one the user or the organization is deleted, and `has_user` of which one the

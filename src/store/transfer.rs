@@ -83,7 +83,7 @@ const TABLES: [Table; 8] = [
             ("public_metadata", Text),
             ("deleted_at_ms", Number),
             ("fallen", Number),
-            ("unlisted", Number),
+            ("unlistable", Number),
         ],
     },
     Table {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use roster::domain::OrganizationId;
+
 use super::history::{Said, Step, history, lists, say, say_to};
 use crate::support::database::{Kind, TestStore, on_both_databases};
 
@@ -16,6 +18,8 @@ on_both_databases!(
     a_deleted_user_stays_deleted,
     an_older_state_never_wins,
     a_deleted_organization_lists_nobody,
+    an_organization_falls_with_all_who_were_there,
+    all_who_would_fall_with_an_organization_are_known,
     a_newer_membership_that_has_ended_proves_that_the_older_one_has_too,
 );
 
@@ -71,7 +75,29 @@ async fn random_histories_converge(kind: Kind) {
     if let Err(error) = tokio::task::block_in_place(run) {
         panic!("{error}");
     }
+    for database in &databases {
+        assert_eq!(database.rows(CONTRADICTIONS, "").await, [""; 0]);
+    }
 }
+
+/// What statements rely on and no key guarantees: `unlistable` is what it says; a user is listed by the age of its account,
+/// and once in an organization; and the newest membership of a place is listed or `unlistable`.
+const CONTRADICTIONS: &str = "
+    SELECT m.id AS what FROM memberships m LEFT JOIN users u ON u.id = m.user_id
+    WHERE (m.unlistable = 1) <> (m.deleted_at_ms IS NOT NULL OR m.fallen = 1 OR u.updated_at_ms IS NULL)
+    UNION ALL
+    SELECT x.user_id FROM members x
+    WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.id = x.user_id AND u.created_at_ms = x.account_created_at_ms)
+    UNION ALL
+    SELECT x.user_id FROM members x GROUP BY x.organization_id, x.user_id HAVING COUNT(*) > 1
+    UNION ALL
+    SELECT g.id FROM memberships g
+    WHERE g.unlistable = 0
+        AND NOT EXISTS (SELECT 1 FROM members x WHERE x.organization_id = g.organization_id AND x.membership_id = g.id)
+        AND NOT EXISTS (SELECT 1 FROM memberships newer
+            WHERE newer.organization_id = g.organization_id AND newer.user_id = g.user_id
+                AND (newer.created_at_ms, newer.deleted_at_ms IS NULL, newer.id)
+                    > (g.created_at_ms, g.deleted_at_ms IS NULL, g.id))";
 
 fn permutations(length: usize) -> Vec<Vec<usize>> {
     if length == 0 {
@@ -191,6 +217,55 @@ async fn a_deleted_organization_lists_nobody(kind: Kind) {
     )
     .await;
     assert!(ends.is_empty(), "{ends:?}");
+}
+
+/// Also when the batch that deletes the organization moves away by what alone its members are found.
+async fn an_organization_falls_with_all_who_were_there(kind: Kind) {
+    let gone = |organization, at| Step::MembershipDeleted {
+        membership: 0,
+        place: (organization, 0),
+        created: Some(2),
+        at,
+    };
+    let steps = [
+        user(0, 1, 1),
+        joined(1, 0, 1, 1),
+        gone(0, 3),
+        gone(1, 4),
+        Step::OrganizationDeleted { organization: 0, at: 5 },
+    ];
+    let history = steps.map(|step| Said { step, by_pass: false });
+    let database = TestStore::on(kind).await;
+    let mut expected = None;
+    for parts in 1..=history.len() {
+        let prefix = format!("f{parts}-");
+        say(&database, &prefix, &history, &[0, 1, 2, 3, 4], parts).await;
+        let rows = database.read_model(&prefix).await;
+        assert_eq!(*expected.get_or_insert(rows.clone()), rows, "in {parts} parts");
+    }
+    assert_eq!(database.rows(CONTRADICTIONS, "").await, [""; 0]);
+}
+
+/// Listed, older than the listed one, older than one that has ended, and before its user.
+async fn all_who_would_fall_with_an_organization_are_known(kind: Kind) {
+    let steps = [
+        user(0, 1, 1),
+        joined(0, 0, 2, 1),
+        joined(1, 0, 1, 1),
+        user(1, 1, 1),
+        joined(2, 1, 1, 1),
+        Step::MembershipDeleted { membership: 3, place: (0, 1), created: Some(2), at: 3 },
+        joined(4, 2, 1, 1),
+        Step::Membership { membership: 5, place: (1, 0), created: 1, updated: 1, observed: 1, content: 1 },
+    ];
+    let history = steps.map(|step| Said { step, by_pass: false });
+    let database = TestStore::on(kind).await;
+    say(&database, "", &history, &[0, 1, 2, 3, 4, 5, 6, 7], 1).await;
+    let organization = OrganizationId::parse("org_0").unwrap();
+    let (mut memberships, _) = database.store.children(&[], &[organization]).await.unwrap();
+    memberships.sort();
+    memberships.dedup();
+    assert_eq!(memberships, ["orgmem_0", "orgmem_1", "orgmem_2", "orgmem_4"]);
 }
 
 async fn a_newer_membership_that_has_ended_proves_that_the_older_one_has_too(kind: Kind) {

@@ -32,7 +32,7 @@ async fn a_row_that_cannot_be_read_fails_its_own_event_alone(kind: Kind) {
     // Somebody else wrote to the file: an id that none of ours can be.
     db.plant(
         "INSERT INTO memberships SELECT 'n-orgmem_1', organization_id, '', created_at_ms, updated_at_ms,
-        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen, unlisted FROM memberships",
+        observed_at_ms, content_digest, role, public_metadata, deleted_at_ms, fallen, unlistable FROM memberships",
     )
     .await;
 

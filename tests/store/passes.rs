@@ -1,8 +1,12 @@
-//! Old passes are forgotten, but for those that the next start goes by.
+//! Where passes stand is kept with what they write; old ones are forgotten, but for those that the next start goes by.
 
-use roster::store::StoredPass;
+use roster::domain::{Difference, Outcome};
+use roster::store::{Applied, StoredPass};
 
-use crate::support::database::TestStore;
+use super::history::Step;
+use crate::support::database::{Kind, TestStore, on_both_databases};
+
+on_both_databases!(a_pass_stands_behind_what_it_has_written);
 
 async fn save(db: &TestStore, id: &str, kind: &str, outcome: &str, started_at_ms: i64) {
     let outcome = Some(outcome.to_owned()).filter(|outcome| !outcome.is_empty());
@@ -59,4 +63,52 @@ async fn a_pass_that_has_ended_is_not_opened_again() {
         save(&db, "a", "full", outcome, 1).await;
     }
     assert_eq!(db.rows("SELECT outcome FROM passes", "").await, ["outcome=completed"]);
+}
+
+fn stands(progress: &str) -> StoredPass {
+    StoredPass {
+        id: "pass_1".to_owned(),
+        kind: "full".to_owned(),
+        outcome: None,
+        started_at_ms: 1,
+        progress: progress.to_owned(),
+    }
+}
+
+async fn a_pass_stands_behind_what_it_has_written(kind: Kind) {
+    let db = TestStore::on(kind).await;
+    let user = |user| Step::User { user, updated: 1, observed: 1, content: 1, sign_in: None }.change("");
+    // It is told what became of each.
+    let missing = |applied: &[Applied]| {
+        let missing = |applied: &&Applied| {
+            **applied == Applied { found: Difference::Missing, outcome: Outcome::Applied }
+        };
+        stands(&applied.iter().filter(missing).count().to_string())
+    };
+    for (page, expected) in [(vec![user(0), user(1)], "2"), (vec![user(1), user(2)], "1"), (vec![], "0")] {
+        db.store.apply_up_to(page, missing).await.unwrap();
+        let rows = db.rows("SELECT progress FROM passes", "").await;
+        assert_eq!(rows, [format!("progress={expected}")]);
+    }
+
+    // When the one cannot be written, the other is not.
+    let before = db.read_model("").await;
+    db.plant(
+        "INSERT INTO memberships (id, organization_id, user_id, created_at_ms, role, public_metadata, fallen)
+        VALUES ('orgmem_0', 'org_0', '', 1, '', '{}', 0)",
+    )
+    .await;
+    let joined =
+        Step::Membership { membership: 0, place: (0, 0), created: 1, updated: 2, observed: 2, content: 1 };
+    let page = vec![user(3), joined.change("")];
+    assert!(db.store.apply_up_to(page, |_| stands("too far")).await.is_err());
+    assert_eq!(db.rows("SELECT progress FROM passes", "").await, ["progress=0"]);
+    db.plant("DELETE FROM memberships").await;
+    assert_eq!(db.read_model("").await, before);
+
+    // One that has ended stays as it is.
+    save(&db, "pass_1", "full", "completed", 1).await;
+    db.store.apply_up_to(vec![user(3)], |_| stands("again")).await.unwrap();
+    let rows = db.rows("SELECT outcome, progress FROM passes", "").await;
+    assert_eq!(rows, ["outcome=completed progress={}"]);
 }

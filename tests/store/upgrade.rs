@@ -34,7 +34,8 @@ const PAST: [(i64, &str); 4] = [
             VALUES ('orgmem_ada', 'org_old', 'user_ada', 1000, 1000, 1000, 1, 'org:admin', '{}', NULL, 0),
                 ('orgmem_bob', 'org_old', 'user_bob', 2000, 2000, 2000, 2, 'org:member', '{"since":1}', NULL, 0),
                 ('orgmem_gone', 'org_old', 'user_gone', 3000, NULL, NULL, NULL, 'org:member', '{}', 5000, 1),
-                ('orgmem_fell', 'org_gone', 'user_ada', 3000, 3000, 3000, 12345, '', '{}', NULL, 1);
+                ('orgmem_fell', 'org_gone', 'user_ada', 3000, 3000, 3000, 12345, '', '{}', NULL, 1),
+                ('orgmem_early', 'org_old', 'user_early', 3000, 3000, 3000, 3, 'org:member', '{}', NULL, 0);
         INSERT INTO invitations (id, organization_id, user_id, updated_at_ms, observed_at_ms, content_digest, email,
                 role, status, public_metadata, created_at_ms, expires_at_ms, deleted_at_ms, fallen)
             VALUES ('orginv_cyd', 'org_old', NULL, 3000, 3000, 3, 'cyd@example.com', 'org:member', 'pending', '{}', 3000,
@@ -62,7 +63,7 @@ const PAST: [(i64, &str); 4] = [
         INSERT INTO sequences (name, value) VALUES ('version', 7);
         INSERT INTO changes (version, organization_id, user_id, kind) VALUES (7, 'org_old', 'user_bob', 'upserted')",
     ),
-    (7, "UPDATE memberships SET unlisted = 1 WHERE id IN ('orgmem_gone', 'orgmem_fell')"),
+    (7, "UPDATE memberships SET unlistable = 1 WHERE id IN ('orgmem_gone', 'orgmem_fell', 'orgmem_early')"),
 ];
 
 /// The files of a database, in order.
@@ -164,6 +165,10 @@ async fn is_taken_over(database: &Database, age: usize) {
         let fell = rows.iter().find(|row| row.contains(" id=orgmem_fell ")).unwrap();
         assert!(fell.contains(" content_digest=0 "), "schema {age}: {fell}");
     }
+
+    let rows = site.rows.everything().await;
+    let unlistable = rows.iter().filter(|row| row.contains(" unlistable=1")).count();
+    assert_eq!(unlistable, 3, "schema {age}: {rows:#?}");
 
     // Who has left is refused, and stays away.
     let gone = site.get(USERS, &site.token("user_gone", "org_old", "member", 5)).await;

@@ -217,7 +217,8 @@ impl Rows {
         for name in self.rows(names, "name=").await {
             let name = name.trim_start_matches("name=");
             if wanted(name) {
-                let rows = self.rows(&format!("SELECT * FROM {name} ORDER BY 1, 2"), "").await;
+                let mut rows = self.rows(&format!("SELECT * FROM {name}"), "").await;
+                rows.sort();
                 lines.extend(rows.into_iter().map(|row| format!("{name}: {row}")));
             }
         }
@@ -247,7 +248,7 @@ impl Rows {
             ),
             format!(
                 "SELECT id, {version}, organization_id, user_id, created_at_ms, role, public_metadata,
-                    deleted_at_ms, fallen, unlisted FROM memberships WHERE id {range} ORDER BY id"
+                    deleted_at_ms, fallen, unlistable FROM memberships WHERE id {range} ORDER BY id"
             ),
             format!(
                 "SELECT id, {version}, organization_id, user_id, email, role, status, public_metadata,
