@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -66,6 +67,58 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawFields<'a> {
     }
 }
 
+/// A value of a list: its fields, if it is an object.
+#[derive(Debug)]
+pub(super) struct Item<'a>(pub(super) Option<RawFields<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Item<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+                RawFields::deserialize(MapAccessDeserializer::new(object)).map(|fields| Item(Some(fields)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                IgnoredAny.visit_seq(list).map(|_| Item(None))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
+}
+
 /// The name of a field. One that is not Unicode (half of a surrogate pair) is none of those that we use, and
 /// must not keep us from reading its neighbours.
 #[derive(Debug)]
@@ -73,8 +126,26 @@ struct Name<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&'de RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(text_of(text).unwrap_or_default()))
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(str::from_utf8(name).unwrap_or_default())))
+            }
+
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(str::from_utf8(name).unwrap_or_default().to_owned())))
+            }
+        }
+
+        // As text it would have to be Unicode.
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 
@@ -89,10 +160,15 @@ fn text_of(text: &str) -> serde_json::Result<Cow<'_, str>> {
 impl<'a> Fields<'a> {
     /// Takes the text of a JSON object; `path` is its name in errors.
     pub(super) fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, FieldError> {
+        Self::of(Item(RawFields::parse(text).ok()), path)
+    }
+
+    /// Takes a value of a list.
+    pub(super) fn of(item: Item<'a>, path: impl Into<String>) -> Result<Self, FieldError> {
         let path = path.into();
-        match RawFields::parse(text) {
-            Ok(values) => Ok(Self { path, values }),
-            Err(_) => Err(FieldError { path, problem: "must be an object" }),
+        match item.0 {
+            Some(values) => Ok(Self { path, values }),
+            None => Err(FieldError { path, problem: "must be an object" }),
         }
     }
 
@@ -185,7 +261,7 @@ impl<'a> Fields<'a> {
 
     /// An array of objects; absent means an empty one.
     pub(super) fn objects(&self, name: &str) -> Result<Vec<Self>, FieldError> {
-        let items: Vec<&RawValue> = self.value(name, "must be an array")?.unwrap_or_default();
-        items.into_iter().map(|item| Self::parse(item.get(), self.path_of(name))).collect()
+        let items: Vec<Item<'_>> = self.value(name, "must be an array")?.unwrap_or_default();
+        items.into_iter().map(|item| Self::of(item, self.path_of(name))).collect()
     }
 }

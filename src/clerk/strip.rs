@@ -4,10 +4,9 @@
 //! Clerk adds tomorrow stay out. The stripped event decodes to the same result as the whole one: a value
 //! of the wrong shape is replaced by an empty one of a shape that is wrong as well.
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::fields::RawFields;
+use super::fields::{Item, RawFields};
 
 /// What may stay of one field.
 enum Keep {
@@ -66,7 +65,12 @@ pub(super) fn strip(event: &str) -> String {
 }
 
 fn fields(text: &str, keep: &[(&str, Keep)]) -> Value {
-    let Ok(values) = RawFields::parse(text) else { return otherwise(text) };
+    if text == "null" { Value::Null } else { kept(RawFields::parse(text).ok().as_ref(), keep) }
+}
+
+/// What stays of an object; `None` is none.
+fn kept(values: Option<&RawFields<'_>>, keep: &[(&str, Keep)]) -> Value {
+    let Some(values) = values else { return Value::Bool(false) };
     let kept = keep.iter().filter_map(|(name, keep)| {
         let text = values.get(name)?;
         Some(((*name).to_owned(), value(text, keep)))
@@ -77,8 +81,8 @@ fn fields(text: &str, keep: &[(&str, Keep)]) -> Value {
 fn value(text: &str, keep: &Keep) -> Value {
     match keep {
         Keep::Fields(keep) => fields(text, keep),
-        Keep::Each(keep) => match serde_json::from_str::<Vec<&RawValue>>(text) {
-            Ok(items) => items.into_iter().map(|item| fields(item.get(), keep)).collect(),
+        Keep::Each(keep) => match serde_json::from_str::<Vec<Item<'_>>>(text) {
+            Ok(items) => items.into_iter().map(|item| kept(item.0.as_ref(), keep)).collect(),
             Err(_) => otherwise(text),
         },
         Keep::Whole => match serde_json::from_str(text) {

@@ -3,12 +3,15 @@
 //! One object that we cannot read must not stop a walk over all the others: it is left out, counted, and
 //! logged by its id.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use tracing::warn;
 
 use super::error::ApiError;
-use crate::clerk::fields::{FieldError, Fields};
+use crate::clerk::fields::{FieldError, Fields, Item};
 use crate::clerk::object;
 use crate::domain::{Change, UserId};
 
@@ -53,6 +56,26 @@ impl Page {
         self.received = self.received.saturating_sub(1);
     }
 
+    /// Takes the object that comes next.
+    fn take(&mut self, item: Item<'_>, Objects { kind, observed_at_ms }: Objects) {
+        let fields = Fields::of(item, "");
+        let id = fields.as_ref().ok().and_then(id_of);
+        match fields.and_then(|fields| kind.read(&fields, observed_at_ms)) {
+            Ok(change) => self.changes.push(change),
+            Err(error) => {
+                let kind = kind.name();
+                warn!(kind, id, %error, "an object of Clerk's could not be read; it is left out");
+                self.unusable += 1;
+                self.unusable_ids.extend(id.clone());
+            }
+        }
+        if self.received == 0 {
+            self.first_id.clone_from(&id);
+        }
+        self.last_id = id;
+        self.received += 1;
+    }
+
     /// Puts the page that was fetched next behind this one.
     pub(super) fn append(&mut self, next: Self) {
         self.changes.extend(next.changes);
@@ -90,14 +113,13 @@ impl Kind {
     }
 
     /// Reads one object.
-    fn read(self, text: &str, observed_at_ms: i64) -> Result<Change, FieldError> {
-        let fields = Fields::parse(text, "")?;
+    fn read(self, fields: &Fields<'_>, observed_at_ms: i64) -> Result<Change, FieldError> {
         let observed = Some(observed_at_ms);
         match self {
-            Self::User => object::user(&fields, observed),
-            Self::Organization => object::organization(&fields, observed),
-            Self::Membership => object::membership(&fields, observed),
-            Self::Invitation => object::invitation(&fields, None, observed),
+            Self::User => object::user(fields, observed),
+            Self::Organization => object::organization(fields, observed),
+            Self::Membership => object::membership(fields, observed),
+            Self::Invitation => object::invitation(fields, None, observed),
         }
     }
 
@@ -108,12 +130,12 @@ impl Kind {
         id: &str,
         observed_at_ms: i64,
     ) -> Result<Result<Change, ApiError>, ApiError> {
-        let text = parse::<&RawValue>(body)?.get();
+        let object = Fields::of(parse(body)?, "").ok();
         // Organizations are found by their slugs too; another one's answer says nothing about ours.
-        if id_of(text).as_deref() != Some(id) {
+        let Some(object) = object.filter(|object| id_of(object).as_deref() == Some(id)) else {
             return Ok(Err(ApiError::garbage("not the object that was asked for")));
-        }
-        let change = self.read(text, observed_at_ms);
+        };
+        let change = self.read(&object, observed_at_ms);
         Ok(change.map_err(|error| ApiError::garbage(format!("{} {id}: {error}", self.name()))))
     }
 
@@ -128,54 +150,141 @@ impl Kind {
 
     /// Reads a list: users come as a bare array, everything else as `{data, total_count}`.
     pub(super) fn read_page(self, body: &[u8], observed_at_ms: i64) -> Result<Page, ApiError> {
-        #[derive(Deserialize)]
-        struct List<'a> {
-            #[serde(borrow)]
-            data: Vec<&'a RawValue>,
-            total_count: Option<u64>,
-        }
-        let (items, total_count) = match self {
-            Self::User => (parse::<Vec<&RawValue>>(body)?, None),
-            _ => parse::<List<'_>>(body).map(|list| (list.data, list.total_count))?,
+        let text = str::from_utf8(body).map_err(|_| ApiError::garbage(NOT_JSON))?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let objects = Objects { kind: self, observed_at_ms };
+        let page = match self {
+            Self::User => objects.deserialize(&mut json),
+            _ => json.deserialize_map(Counted(objects)),
         };
-        let mut page = Page {
-            changes: Vec::with_capacity(items.len()),
-            received: items.len(),
-            first_id: items.first().and_then(|item| id_of(item.get())),
-            last_id: items.last().and_then(|item| id_of(item.get())),
-            total_count,
-            ..Page::default()
-        };
-        for item in items {
-            match self.read(item.get(), observed_at_ms) {
-                Ok(change) => page.changes.push(change),
-                Err(error) => {
-                    let id = id_of(item.get());
-                    warn!(kind = self.name(), id, %error, "an object of Clerk's could not be read; it is left out");
-                    page.unusable += 1;
-                    page.unusable_ids.extend(id);
-                }
-            }
+        page.and_then(|page| json.end().map(|()| page)).map_err(|error| garbled(&error))
+    }
+}
+
+/// Reads a list one object after the other: the fields of all of them would take many times as much memory.
+#[derive(Clone, Copy)]
+struct Objects {
+    kind: Kind,
+    observed_at_ms: i64,
+}
+
+impl<'de> DeserializeSeed<'de> for Objects {
+    type Value = Page;
+
+    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<Page, D::Error> {
+        list.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Objects {
+    type Value = Page;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Page, A::Error> {
+        let mut page = Page::default();
+        while let Some(item) = list.next_element()? {
+            page.take(item, self);
         }
         Ok(page)
     }
 }
 
+/// Reads `{data, total_count}`.
+struct Counted(Objects);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    Data,
+    TotalCount,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Visitor<'de> for Counted {
+    type Value = Page;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Page, A::Error> {
+        let (mut page, mut total_count) = (None, None);
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::Data => page = Some(object.next_value_seed(self.0)?),
+                Field::TotalCount => total_count = object.next_value()?,
+                Field::Other => {
+                    object.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let page = page.ok_or_else(|| A::Error::missing_field("data"))?;
+        Ok(Page { total_count, ..page })
+    }
+}
+
 /// Reads JSON of a known shape.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
-        // The parser's own words may quote what it read.
-        let what = match error.classify() {
-            serde_json::error::Category::Eof => "the JSON ends too early",
-            serde_json::error::Category::Data => "JSON of another shape",
-            _ => "not JSON",
-        };
-        ApiError::garbage(what)
+    serde_json::from_slice(body).map_err(|error| garbled(&error))
+}
+
+const NOT_JSON: &str = "not JSON";
+
+/// The parser's own words may quote what it read.
+fn garbled(error: &serde_json::Error) -> ApiError {
+    ApiError::garbage(match error.classify() {
+        Category::Eof => "the JSON ends too early",
+        Category::Data => "JSON of another shape",
+        _ => NOT_JSON,
     })
 }
 
 /// The id of an object, when it can be an id at all.
-fn id_of(text: &str) -> Option<String> {
-    let id = Fields::parse(text, "").ok()?.id("id", UserId::parse).ok()??;
+fn id_of(object: &Fields<'_>) -> Option<String> {
+    let id = object.id("id", UserId::parse).ok()??;
     Some(id.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::difference;
+
+    #[test]
+    fn what_is_no_object_does_not_fail_its_neighbours() {
+        let page = Kind::User.read_page(
+            br#"[7, {"\ud800": 1, "id": "user_1", "\u0069d": "user_2"}, "x", null, true, -1.5, [{}], {"id": "user_3", "banned": 1}]"#,
+            1,
+        );
+        let page = page.unwrap();
+        assert_eq!((page.received, page.unusable, page.changes.len()), (8, 7, 1));
+        assert_eq!(page.unusable_ids, ["user_3"]);
+        assert_eq!((page.first_id, page.last_id.as_deref()), (None, Some("user_3")));
+        assert_eq!(
+            page.changes.first().and_then(difference::id),
+            Some("user_2"),
+            "the last of two fields counts"
+        );
+    }
+
+    #[test]
+    fn a_list_has_its_shape_and_nothing_after_it() {
+        let read = |body: &str| Kind::Organization.read_page(body.as_bytes(), 1);
+        let page = read(r#"{"more": [1], "total_count": 9, "data": [{"id": "org_1"}]}"#).unwrap();
+        assert_eq!((page.received, page.total_count), (1, Some(9)));
+        for (body, problem) in [
+            (r#"{"total_count": 1}"#, "JSON of another shape"),
+            (r#"{"data": {}}"#, "JSON of another shape"),
+            (r#"{"data": [{"id": "org_1"}"#, "the JSON ends too early"),
+            (r#"{"data": []} x"#, "not JSON"),
+        ] {
+            let error = read(body).unwrap_err().to_string();
+            assert!(error.contains(problem), "{body}: {error}");
+        }
+        assert!(Kind::User.read_page(b"[\"\xff\"]", 1).is_err());
+    }
 }
