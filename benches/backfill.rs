@@ -55,8 +55,10 @@ impl Process {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let line = lines.find(|line| line.contains(text)).expect("it ended without a word");
-        // A pipe that nobody empties would hold it up.
-        std::thread::spawn(move || lines.for_each(drop));
+        // A pipe that nobody empties would hold it up, and what it warns of may be why it is slow.
+        std::thread::spawn(move || {
+            lines.filter(|line| line.contains(r#""level":"WARN""#)).for_each(|line| println!("{line}"));
+        });
         (Self(child), line)
     }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::api::edge;
 
-/// What the head of an answer of hyper's own has, and a request id it has not: ours all have one.
+/// By this header, and by the request id that is missing, an answer of hyper's own is known.
 const EMPTY: &str = "content-length: 0\r\n";
 
 /// A stream on which our words are sent in the place of hyper's.

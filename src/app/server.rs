@@ -28,7 +28,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests. Load balancers reuse theirs for 60 s: closing earlier
 /// would cut off a request that is already on its way.
 const IDLE: Duration = Duration::from_secs(75);
-/// The longest head of a request, in bytes, as `edge::unreadable` says.
+/// The longest head of a request, in bytes. `edge::unreadable` tells callers this number.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long requests may go on after the stop signal.
 const DRAIN: Duration = Duration::from_secs(25);

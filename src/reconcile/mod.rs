@@ -3,7 +3,7 @@
 //! A pass walks Clerk's lists page by page and hands what differs to the store, through the door that
 //! webhooks use as well, so neither can overwrite what is newer. What the walk did not show may be gone:
 //! each such object is asked for by its id, and only Clerk's word that it is not there removes it here, up
-//! to the brake. Where a pass stands is written down after every page, and the next one goes on there.
+//! to the brake. Where a pass stands is written down with every page, and the next one goes on there.
 //!
 //! Absence is never proof. Lists shift under a walk, pages come back short or empty, and whole features are
 //! switched off: all of that means "unknown".

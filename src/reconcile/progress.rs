@@ -9,7 +9,7 @@ use crate::clock;
 use crate::domain::{Difference, Entity, Outcome};
 use crate::store::{Applied, Store, StoreError, StoredPass, Unseen};
 
-/// A pass, from its first page to its report. Kept after every page.
+/// A pass, from its first page to its report. Kept with every page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Progress {
     pub(super) kind: Kind,

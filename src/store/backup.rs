@@ -60,7 +60,7 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
         _ => BackupError::Write(to.to_owned(), error),
     };
     let mut connection = open(from).await?;
-    if SIDE_FILES.iter().any(|side| same_name(to, &with_suffix(from, side))) {
+    if side_files(from).chain([with_suffix(from, ".lock")]).any(|path| same_name(to, &path)) {
         return Err(BackupError::Reserved(to.to_owned()));
     }
     // What lies beside the name would be taken for the copy's own.
@@ -69,7 +69,7 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
     let partial = with_suffix(to, ".partial");
     let turn = Turn::take(&partial)?;
     if turn.as_ref().is_some_and(|turn| turn.was_left) && is_left_over(&partial, from) {
-        NAMES.iter().rev().for_each(|suffix| remove(&with_suffix(&partial, suffix)));
+        remove_all(&partial);
     }
     must_be_free(&partial)?;
     create(&partial).map_err(|error| match error.kind() {
@@ -79,24 +79,28 @@ pub async fn copy(from: &Path, to: &Path) -> Result<u64, BackupError> {
     let filled = fill(&mut connection, &partial).await;
     let bytes = filled.and_then(|()| put(&partial, to).map_err(failed));
     if bytes.is_err() {
-        remove(&partial);
+        remove_all(&partial);
     }
     bytes
 }
 
-/// The names of a database's own files: it comes first, and goes last.
-const NAMES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
-/// What is kept beside a database, by SQLite and by us.
-const SIDE_FILES: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+/// What SQLite keeps beside a database.
+const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+fn side_files(database: &Path) -> impl Iterator<Item = PathBuf> {
+    SIDE_FILES.iter().map(|suffix| with_suffix(database, suffix))
+}
 
 fn must_be_free(name: &Path) -> Result<(), BackupError> {
-    for suffix in NAMES {
-        let path = with_suffix(name, suffix);
-        if path.symlink_metadata().is_ok() {
-            return Err(BackupError::Exists(path));
-        }
-    }
-    Ok(())
+    let taken =
+        std::iter::once(name.to_owned()).chain(side_files(name)).find(|path| path.symlink_metadata().is_ok());
+    taken.map_or(Ok(()), |path| Err(BackupError::Exists(path)))
+}
+
+/// The database goes last: whoever finds the others alone would not know what they are.
+fn remove_all(database: &Path) {
+    side_files(database).for_each(|path| remove(&path));
+    remove(database);
 }
 
 /// Whether two paths, at which there need be nothing, are one.

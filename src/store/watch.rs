@@ -162,7 +162,7 @@ mod tests {
                 others.execute(sqlx::AssertSqlSafe(statement), &[]).await.unwrap();
             }
             let organization = OrganizationId::parse("org_1").unwrap();
-            let touched = Vec::from_iter((!is_ours).then_some(organization)).into_iter().collect();
+            let touched = (!is_ours).then_some(organization).into_iter().collect();
             assert_eq!(watch.look(&mut ours).await.unwrap().seen, Seen::Organizations(touched), "{version}");
         }
     }
