@@ -20,7 +20,7 @@
 //! Data flows one way:
 //!
 //! - delivery: bytes, verify, `clerk::event`, `domain::Change`, `store.deliver`, and only then 2xx
-//! - pass: `clerk::backend_api`, `reconcile::diff`, `domain::Change`, `store.apply`
+//! - pass: `clerk::backend_api`, `reconcile::walk`, `domain::Change`, `store.apply_up_to`
 //! - request: token, `api::Caller`, `MemberQuery`, `store.members`, `Page`, JSON
 
 pub mod api;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -55,7 +55,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawFields<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::with_capacity(32);
+                // Without room for more than there is: a list may be of many small objects.
+                let mut fields = Vec::new();
                 while let Some(field) = object.next_entry()? {
                     fields.push(field);
                 }
@@ -67,7 +68,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawFields<'a> {
     }
 }
 
-/// A value of a list: its fields, if it is an object.
+/// A value: its fields, if it is an object. One that is no object and no value of Rust's either, such as half of a
+/// surrogate pair, is an error of what it stands in.
 #[derive(Debug)]
 pub(super) struct Item<'a>(pub(super) Option<RawFields<'a>>);
 
@@ -135,8 +137,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
                 f.write_str("a name")
             }
 
-            fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(str::from_utf8(name).unwrap_or_default())))
+            fn visit_borrowed_bytes<E: Error>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+                // Nothing is escaped in it, and as bytes the parser takes whatever there is.
+                let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte >= b' '));
+                name.map(|name| Name(Cow::Borrowed(name))).ok_or_else(|| E::custom("not JSON"))
             }
 
             fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
@@ -163,7 +167,7 @@ impl<'a> Fields<'a> {
         Self::of(Item(RawFields::parse(text).ok()), path)
     }
 
-    /// Takes a value of a list.
+    /// Takes a value that has been read.
     pub(super) fn of(item: Item<'a>, path: impl Into<String>) -> Result<Self, FieldError> {
         let path = path.into();
         match item.0 {

@@ -65,12 +65,10 @@ pub(super) fn strip(event: &str) -> String {
 }
 
 fn fields(text: &str, keep: &[(&str, Keep)]) -> Value {
-    if text == "null" { Value::Null } else { kept(RawFields::parse(text).ok().as_ref(), keep) }
+    RawFields::parse(text).map_or_else(|_| otherwise(text), |values| kept(&values, keep))
 }
 
-/// What stays of an object; `None` is none.
-fn kept(values: Option<&RawFields<'_>>, keep: &[(&str, Keep)]) -> Value {
-    let Some(values) = values else { return Value::Bool(false) };
+fn kept(values: &RawFields<'_>, keep: &[(&str, Keep)]) -> Value {
     let kept = keep.iter().filter_map(|(name, keep)| {
         let text = values.get(name)?;
         Some(((*name).to_owned(), value(text, keep)))
@@ -82,7 +80,10 @@ fn value(text: &str, keep: &Keep) -> Value {
     match keep {
         Keep::Fields(keep) => fields(text, keep),
         Keep::Each(keep) => match serde_json::from_str::<Vec<Item<'_>>>(text) {
-            Ok(items) => items.into_iter().map(|item| kept(item.0.as_ref(), keep)).collect(),
+            Ok(items) => {
+                let item = |Item(values)| values.map_or(Value::Bool(false), |values| kept(&values, keep));
+                items.into_iter().map(item).collect()
+            }
             Err(_) => otherwise(text),
         },
         Keep::Whole => match serde_json::from_str(text) {
@@ -125,6 +126,11 @@ mod tests {
         assert_eq!(
             strip(event),
             r#"{"data":{"email_addresses":false,"first_name":[],"id":{},"last_name":{},"public_metadata":false,"role":null,"username":7},"type":"user.created"}"#
+        );
+        let event = r#"{"type":"user.created","data":{"email_addresses":[null,7,["x"],"x",{"x":1}]}}"#;
+        assert_eq!(
+            strip(event),
+            r#"{"data":{"email_addresses":[false,false,false,false,{}]},"type":"user.created"}"#
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Applies changes to the read model: the one door for writes.
 //!
 //! Deliveries and passes both end here, many in one transaction: load the states they are about, merge
-//! (`domain::merge` decides), save what grew, and let everything that is derived follow: what falls with a
-//! deleted parent, who is listed, the journal, and the erasure of deleted people.
+//! (`domain::merge` decides), let fall what falls with a deleted parent, save what grew, and let everything that is
+//! derived follow: who is listed, the journal, and the erasure of deleted people.
 //!
 //! Invariant: the same changes, in any order and any number of times, leave the same rows
 //! (`tests/store/convergence.rs`).

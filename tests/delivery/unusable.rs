@@ -177,6 +177,7 @@ fn no_events() -> Vec<Unusable> {
         ("an empty body", Vec::new(), NO_OBJECT),
         ("blanks", b" \r\n".to_vec(), NO_OBJECT),
         ("not JSON", b"type=user.created&data=".to_vec(), NO_OBJECT),
+        ("a name with a line's end", b"{\"type\":\"user.created\",\"x\n\":1}".to_vec(), NO_OBJECT),
         ("JSON cut off", text.as_bytes()[..text.len() - 1].to_vec(), NO_OBJECT),
         ("JSON with more behind it", format!("{text}{{}}").into_bytes(), NO_OBJECT),
         ("JSON with a comment", format!("/* */{text}").into_bytes(), NO_OBJECT),

@@ -215,15 +215,16 @@ impl<'de> Visitor<'de> for Counted {
         let (mut page, mut total_count) = (None, None);
         while let Some(field) = object.next_key()? {
             match field {
-                Field::Data => page = Some(object.next_value_seed(self.0)?),
-                Field::TotalCount => total_count = object.next_value()?,
+                Field::Data if page.is_none() => page = Some(object.next_value_seed(self.0)?),
+                Field::TotalCount if total_count.is_none() => total_count = Some(object.next_value()?),
+                Field::Data | Field::TotalCount => return Err(A::Error::custom("a field is there twice")),
                 Field::Other => {
                     object.next_value::<IgnoredAny>()?;
                 }
             }
         }
         let page = page.ok_or_else(|| A::Error::missing_field("data"))?;
-        Ok(Page { total_count, ..page })
+        Ok(Page { total_count: total_count.flatten(), ..page })
     }
 }
 
@@ -281,10 +282,14 @@ mod tests {
             (r#"{"data": {}}"#, "JSON of another shape"),
             (r#"{"data": [{"id": "org_1"}"#, "the JSON ends too early"),
             (r#"{"data": []} x"#, "not JSON"),
+            (r#"{"data": [{"id": "org_1"}], "data": []}"#, "JSON of another shape"),
+            (r#"{"data": [], "total_count": 9, "total_count": null}"#, "JSON of another shape"),
+            ("{\"data\": [{\"id\": \"org_1\", \"a\nb\": 1}]}", "JSON of another shape"),
         ] {
             let error = read(body).unwrap_err().to_string();
             assert!(error.contains(problem), "{body}: {error}");
         }
-        assert!(Kind::User.read_page(b"[\"\xff\"]", 1).is_err());
+        assert!(Kind::User.read_page(b"[{\"\xff\": 1, \"id\": \"user_1\"}]", 1).is_err());
+        assert!(Kind::User.read_single(b"{\"\xff\": 1, \"id\": \"user_1\"}", "user_1", 1).is_err());
     }
 }
