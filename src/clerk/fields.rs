@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -33,38 +32,13 @@ pub(super) struct RawFields<'a>(Vec<(Name<'a>, &'a RawValue)>);
 
 impl<'a> RawFields<'a> {
     /// Takes the text of a JSON object.
-    pub(super) fn parse(text: &'a str) -> serde_json::Result<Self> {
-        serde_json::from_str(text)
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        serde_json::from_str::<Item<'a>>(text).ok()?.0
     }
 
     /// The text of a value. Of two fields of one name the last one counts.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(Name(field), _)| field == name).map(|(_, value)| value.get())
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawFields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = RawFields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                // Without room for more than there is: a list may be of many small objects.
-                let mut fields = Vec::new();
-                while let Some(field) = object.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(RawFields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
     }
 }
 
@@ -84,8 +58,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
                 f.write_str("a value")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
-                RawFields::deserialize(MapAccessDeserializer::new(object)).map(|fields| Item(Some(fields)))
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                // Without room for more than there is: a list may be of many small objects.
+                let mut fields = Vec::new();
+                while let Some(field) = object.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Item(Some(RawFields(fields))))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
@@ -164,7 +143,7 @@ fn text_of(text: &str) -> serde_json::Result<Cow<'_, str>> {
 impl<'a> Fields<'a> {
     /// Takes the text of a JSON object; `path` is its name in errors.
     pub(super) fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, FieldError> {
-        Self::of(Item(RawFields::parse(text).ok()), path)
+        Self::of(Item(RawFields::parse(text)), path)
     }
 
     /// Takes a value that has been read.

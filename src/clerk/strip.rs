@@ -65,7 +65,7 @@ pub(super) fn strip(event: &str) -> String {
 }
 
 fn fields(text: &str, keep: &[(&str, Keep)]) -> Value {
-    RawFields::parse(text).map_or_else(|_| otherwise(text), |values| kept(&values, keep))
+    RawFields::parse(text).map_or_else(|| otherwise(text), |values| kept(&values, keep))
 }
 
 fn kept(values: &RawFields<'_>, keep: &[(&str, Keep)]) -> Value {
