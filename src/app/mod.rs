@@ -59,7 +59,8 @@ impl App {
         let backend_api = backend_api(&config)?;
         let schedule = match &backend_api {
             Some(api) => {
-                let mut reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes);
+                let mut reconciler = Reconciler::new(store.clone(), api.clone(), config.max_deletes)
+                    .of_instance(config.instance_id.clone());
                 if claim.is_some() {
                     reconciler = reconciler.as_only_service().await?;
                 }

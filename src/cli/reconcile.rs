@@ -68,7 +68,9 @@ impl Reconcile {
         };
         let kind = if self.incremental { Kind::Incremental } else { Kind::Full };
         let ask = Ask { kind, dry_run: self.dry_run, allow_deletes: self.allow_deletes };
-        let reconciler = Reconciler::new(store.clone(), api, config.max_deletes).as_command();
+        let reconciler = Reconciler::new(store.clone(), api, config.max_deletes)
+            .of_instance(config.instance_id.clone())
+            .as_command();
         let finished = reconciler.run(ask, &stop, &draw).await;
         bar.finish_and_clear();
         store.close().await;

@@ -3,9 +3,9 @@
 //! Each is asked for. Only Clerk's answer that it does not exist counts; every other answer, and every
 //! error, leaves it alone. What is then confirmed goes to the brake (`remove`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::Stage;
@@ -19,6 +19,8 @@ use crate::store::Unseen;
 const ROWS: i64 = 1_000;
 /// How many rows of an entity are remembered from the second in which a pass begins.
 const SUSPECTS: i64 = 2_000;
+/// How many members who are there are asked for before lists are believed that others are not.
+const WITNESSES: i64 = 3;
 
 /// What Clerk has confirmed to be gone, with the moments at which it said so, by its clock.
 #[derive(Default)]
@@ -39,6 +41,7 @@ impl Pass<'_> {
         self.gone_invitations(&mut gone).await?;
         self.look_again(&mut gone).await?;
         self.remove(gone).await?;
+        self.progress.suspects.clear();
         self.progress.stage = Stage::Done;
         Ok(())
     }
@@ -93,7 +96,72 @@ impl Pass<'_> {
             }
             Err(error) => return Err(error),
         }
+        if self.dry.is_none() && !gone.memberships.is_empty() {
+            self.doubt_members_lists(gone).await?;
+        }
         Ok(())
+    }
+
+    /// There is no call for one membership, so lists that are broken would end them all. Lists that work show those
+    /// whom the walk has just shown; where these are gone too, or there are none, they are as long as Clerk counts.
+    async fn doubt_members_lists(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
+        let since_ms = self.progress.started_at_ms..i64::MAX;
+        let witnesses = self.store.unseen(Entity::Memberships, since_ms, "", WITNESSES).await?;
+        let mut is_shown = false;
+        for Unseen { id, organization_id, user_id, .. } in &witnesses {
+            let (Some(Ok(organization_id)), Some(Ok(user_id))) = (
+                organization_id.as_deref().map(OrganizationId::parse),
+                user_id.as_deref().map(UserId::parse),
+            ) else {
+                continue;
+            };
+            let users = [user_id];
+            let call = self.api.organization_memberships_of(&organization_id, &users);
+            let shown = self.said(call).await?.map(|page| page.value.changes).unwrap_or_default();
+            is_shown |= shown.iter().any(|change| difference::id(change) == Some(id.as_str()));
+        }
+        if is_shown {
+            return Ok(());
+        }
+        let mut whole = HashSet::new();
+        let organizations = gone.memberships.values().filter_map(organization_of);
+        for id in organizations.cloned().collect::<BTreeSet<_>>() {
+            let is_whole = match self.said(self.api.organization_memberships_page(&id, 1, 0)).await? {
+                Some(list) => {
+                    let count = self.said(self.api.members_count(&id)).await?.and_then(|count| count.value);
+                    count.is_some() && count == list.value.total_count
+                }
+                // Then they were concluded from that.
+                None => matches!(self.confirm(self.api.organization(&id)).await?, Confirmed::Gone { .. }),
+            };
+            if is_whole {
+                whole.insert(id);
+            }
+        }
+        let before = gone.memberships.len();
+        gone.memberships.retain(|_, change| organization_of(change).is_some_and(|id| whole.contains(id)));
+        let kept = before - gone.memberships.len();
+        if kept > 0 {
+            warn!(kept, "Clerk's lists of members do not show those who are there; nothing is concluded");
+        }
+        Ok(())
+    }
+
+    /// What Clerk says; `None` when that is nothing that can be relied on.
+    async fn said<T>(
+        &self,
+        call: impl Future<Output = Result<Fetched<T>, ApiError>>,
+    ) -> Result<Option<Fetched<T>>, WalkError> {
+        match self.ask(call).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(WalkError::Clerk(
+                error @ (ApiError::FeatureOff { .. } | ApiError::Refused { .. } | ApiError::Garbage { .. }),
+            )) => {
+                debug!(%error, "something cannot be confirmed");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn gone_users(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
@@ -243,20 +311,16 @@ impl Pass<'_> {
         &self,
         call: impl Future<Output = Result<Fetched<Option<Change>>, ApiError>>,
     ) -> Result<Confirmed, WalkError> {
-        match self.ask(call).await {
-            Ok(answer) => Ok(match answer.value {
-                Some(change) => Confirmed::There(Box::new(change)),
-                None => Confirmed::Gone { at_ms: answer.observed_at_ms },
-            }),
-            Err(WalkError::Clerk(
-                error @ (ApiError::FeatureOff { .. } | ApiError::Refused { .. } | ApiError::Garbage { .. }),
-            )) => {
-                debug!(%error, "an object cannot be confirmed");
-                Ok(Confirmed::Unknown)
-            }
-            Err(error) => Err(error),
-        }
+        Ok(match self.said(call).await? {
+            Some(Fetched { value: Some(change), .. }) => Confirmed::There(Box::new(change)),
+            Some(Fetched { value: None, observed_at_ms }) => Confirmed::Gone { at_ms: observed_at_ms },
+            None => Confirmed::Unknown,
+        })
     }
+}
+
+fn organization_of(change: &Change) -> Option<&OrganizationId> {
+    if let Change::MembershipDeleted { organization_id, .. } = change { Some(organization_id) } else { None }
 }
 
 fn membership_deleted(

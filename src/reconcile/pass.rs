@@ -21,9 +21,18 @@ pub enum WalkError {
     /// It was told to.
     #[error("it was told to stop")]
     Stopped,
-    /// Another process runs passes now.
-    #[error("another process has taken over")]
+    /// The lease could not be kept: another process has it, or may have it soon.
+    #[error("the lease was lost: another process runs passes, or the database did not answer")]
     LeaseLost,
+    /// The key is not that of the instance whose copy this is.
+    #[error(
+        "CLERK_SECRET_KEY is of {found}, CLERK_INSTANCE_ID is another instance: take both from the same one; \
+         nothing was compared"
+    )]
+    OtherInstance {
+        /// The instance of the key.
+        found: String,
+    },
     /// Clerk did not let it.
     #[error(transparent)]
     Clerk(#[from] ApiError),
@@ -38,6 +47,7 @@ pub(super) struct Pass<'a> {
     pub(super) api: &'a BackendApi,
     pub(super) page_size: u32,
     pub(super) max_deletes: Option<u64>,
+    pub(super) instance_id: Option<&'a str>,
     pub(super) allow_deletes: bool,
     pub(super) stop: &'a CancellationToken,
     pub(super) glance: &'a (dyn Fn(Glance) + Sync),

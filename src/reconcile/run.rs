@@ -71,6 +71,7 @@ pub struct Reconciler {
     store: Store,
     api: BackendApi,
     max_deletes: Option<u64>,
+    instance_id: Option<String>,
     page_size: u32,
     owner: String,
     is_command: bool,
@@ -79,7 +80,15 @@ pub struct Reconciler {
 impl Reconciler {
     /// `max_deletes` is the brake, per entity and pass; `None` for its default.
     pub fn new(store: Store, api: BackendApi, max_deletes: Option<u64>) -> Self {
-        Self { store, api, max_deletes, page_size: MAX_PAGE, owner: random_id(), is_command: false }
+        let (page_size, owner) = (MAX_PAGE, random_id());
+        Self { store, api, max_deletes, instance_id: None, page_size, owner, is_command: false }
+    }
+
+    /// Runs no pass with the key of another instance, when it is known whose the copy is.
+    #[must_use]
+    pub fn of_instance(mut self, instance_id: Option<String>) -> Self {
+        self.instance_id = instance_id;
+        self
     }
 
     /// For a service that has the database to itself but for commands: a lease that another service holds is
@@ -195,6 +204,7 @@ impl Reconciler {
             api: &self.api,
             page_size: self.page_size,
             max_deletes: self.max_deletes,
+            instance_id: self.instance_id.as_deref(),
             allow_deletes: ask.allow_deletes,
             stop,
             glance,
@@ -206,12 +216,10 @@ impl Reconciler {
         let (outcome, error) = match result {
             Ok(false) => (PassOutcome::Completed, None),
             Ok(true) => (PassOutcome::Braked, None),
-            Err(WalkError::Stopped | WalkError::LeaseLost) if lost.is_cancelled() => {
+            Err(WalkError::Stopped) if lost.is_cancelled() => {
                 (PassOutcome::Interrupted, Some(WalkError::LeaseLost))
             }
-            Err(error @ (WalkError::Stopped | WalkError::LeaseLost)) => {
-                (PassOutcome::Interrupted, Some(error))
-            }
+            Err(error @ WalkError::Stopped) => (PassOutcome::Interrupted, Some(error)),
             Err(error) => (PassOutcome::Failed, Some(error)),
         };
         pass.progress.finished_at_ms = clock::now_ms().max(pass.progress.started_at_ms);
@@ -289,6 +297,7 @@ async fn beat(
 impl Pass<'_> {
     /// Goes from where the pass stands to its end. True when the brake refused something.
     async fn go(&mut self) -> Result<bool, WalkError> {
+        self.check_instance().await?;
         // A pass that is resumed has looked around.
         if self.progress.is_new() {
             self.look_around().await?;
@@ -311,12 +320,26 @@ impl Pass<'_> {
         Ok(Entity::ALL.iter().any(|entity| self.progress.entities.of(*entity).refused > 0))
     }
 
+    /// Another instance's key would bring its people here, and all of ours would be gone.
+    async fn check_instance(&self) -> Result<(), WalkError> {
+        let Some(ours) = self.instance_id else { return Ok(()) };
+        match self.ask(self.api.instance()).await {
+            Ok(found) if found.value.id == ours => Ok(()),
+            Ok(found) => Err(WalkError::OtherInstance { found: found.value.id }),
+            // Whoever does not say it may be right all the same.
+            Err(WalkError::Clerk(ApiError::Refused { .. } | ApiError::Garbage { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks how much there is, and what time it is at Clerk.
     async fn look_around(&mut self) -> Result<(), WalkError> {
         let users = self.ask(self.api.users_count()).await?;
         self.progress.begin(users.observed_at_ms);
         self.progress.totals.insert(Entity::Users, users.value);
-        self.suspect().await?;
+        if self.progress.kind == Kind::Full {
+            self.suspect().await?;
+        }
         let first = [
             (Entity::Organizations, self.ask(self.api.organizations_page(1, 0, Order::OldestFirst)).await),
             (Entity::Memberships, self.ask(self.api.memberships_page(1, 0, Order::OldestFirst)).await),

@@ -178,9 +178,9 @@ impl Runner {
         Some(())
     }
 
-    /// Runs full passes until one came to its end, where none ever did or one was begun. `None` when it was
-    /// told to stop.
-    async fn backfill(&self) -> Option<()> {
+    /// Runs full passes until one came to its end, where none ever did or one was begun. A copy that was filled once is
+    /// kept current meanwhile, however long that takes. `None` when it was told to stop.
+    async fn backfill(&mut self) -> Option<()> {
         let mut retry = RETRY.0;
         loop {
             match self.is_owed().await {
@@ -198,8 +198,17 @@ impl Runner {
                     error!(error = &error as &dyn std::error::Error, "the last pass cannot be looked up");
                 }
             }
-            self.stop.run_until_cancelled(tokio::time::sleep(retry)).await?;
-            retry = (retry * 2).min(RETRY.1);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                Some(ask) = self.asked.recv() => {
+                    self.pass(ask).await;
+                }
+                Some(()) = self.incremental.recv(), if !self.gate.is_closed() => {
+                    self.answer(Kind::Incremental).await?;
+                }
+                () = tokio::time::sleep(retry) => retry = (retry * 2).min(RETRY.1),
+            }
         }
     }
 

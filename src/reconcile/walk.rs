@@ -43,7 +43,11 @@ impl Pass<'_> {
                 continue;
             }
             let page = answer?.value;
-            if page.received == 0 {
+            let mut behind = after.clone();
+            behind.extend(page.changes.iter().filter_map(difference::id).map(str::to_owned));
+            behind.extend(page.last_id.clone());
+            // Whoever does not know cursors shows the same page for ever.
+            if page.received == 0 || behind.last() == cursor.as_ref() {
                 empty += 1;
                 let count = self.count_users().await?;
                 if self.progress.entities.users.seen >= count || empty >= EMPTY_TRIES {
@@ -52,8 +56,7 @@ impl Pass<'_> {
                 continue;
             }
             empty = 0;
-            after.extend(page.changes.iter().filter_map(difference::id).map(str::to_owned));
-            after.extend(page.last_id.clone());
+            after = behind;
             after.dedup();
             after.drain(..after.len().saturating_sub(CURSORS));
             self.take_page(Entity::Users, page, Stage::Users { after: after.clone() }).await?;

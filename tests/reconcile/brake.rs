@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use roster::reconcile::{Drift, Entities, PassOutcome, Reconciler};
+use roster::sim::backend_api::Fault;
 use roster::sim::server::{Server, Shared};
 use roster::sim::shapes::text;
 
 use super::model::{copy, truth};
-use super::town::{DRY, FULL, FULL_WITH_DELETES, Town, client, instance, pass};
+use super::town::{DRY, FULL, FULL_WITH_DELETES, INCREMENTAL, Town, client, instance, pass};
 
 /// A copy of so many users, all of whom Clerk has.
 async fn town_of(users: usize) -> Town {
@@ -158,6 +159,30 @@ async fn another_instance_empties_nothing() {
     assert_eq!((braked.entities.users.gone, braked.entities.users.refused), (40, 40));
     assert_eq!(braked.entities.organizations.refused, 4);
     assert_eq!(copy(&town.db).await, before);
+}
+
+/// Ten and fewer of a kind no brake holds back.
+#[tokio::test]
+async fn another_instance_is_not_even_looked_at_when_it_is_known_whose_the_copy_is() {
+    let town = town_of(4).await;
+    let before = copy(&town.db).await;
+    let other = Server::start(Shared::new(instance(99))).await.unwrap();
+    let own_id = town.api.instance().await.unwrap().value.id;
+    let with =
+        |api, id: &str| Reconciler::new(town.db.store.clone(), api, None).of_instance(Some(id.to_owned()));
+    for ask in [FULL, DRY, INCREMENTAL] {
+        let wrong = pass(&with(client(&other, 0), "ins_of_the_copy"), ask).await;
+        assert_eq!(wrong.report.outcome, PassOutcome::Failed);
+        let said = wrong.error.unwrap().to_string();
+        assert!(said.contains("CLERK_SECRET_KEY is of ins_"), "{said}");
+    }
+    assert_eq!(copy(&town.db).await, before);
+
+    // The right one is taken, and one that does not say which it is.
+    assert_eq!(pass(&with(town.api.clone(), &own_id), FULL).await.report.outcome, PassOutcome::Completed);
+    town.controls().fail_when(|asked| (asked.path == "/v1/instance").then_some(Fault::Status(404)));
+    let silent = with(town.api.clone(), "ins_of_the_copy");
+    assert_eq!(pass(&silent, FULL).await.report.outcome, PassOutcome::Completed);
 }
 
 #[tokio::test]

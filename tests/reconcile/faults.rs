@@ -127,8 +127,10 @@ async fn suffer(scene: &Scene, fault: &Fault, at: usize, for_good: bool) -> bool
 
 /// Whether a whole list may end early by it; then it is walked again.
 fn hides(fault: &Fault) -> bool {
-    let is_odd_page =
-        matches!(fault, Fault::EmptyPage | Fault::ShortPage(_) | Fault::Repeated(_) | Fault::Unusable(_));
+    let is_odd_page = matches!(
+        fault,
+        Fault::EmptyPage | Fault::EmptyList | Fault::ShortPage(_) | Fault::Repeated(_) | Fault::Unusable(_)
+    );
     is_odd_page || matches!(fault, Fault::Status(402..=404) | Fault::Bare(404))
 }
 
@@ -162,8 +164,14 @@ async fn answers_that_are_not_clerks() {
 
 #[tokio::test]
 async fn pages_that_are_not_whole() {
-    let faults =
-        [Fault::EmptyPage, Fault::ShortPage(1), Fault::ShortPage(2), Fault::Repeated(0), Fault::Unusable(0)];
+    let faults = [
+        Fault::EmptyPage,
+        Fault::EmptyList,
+        Fault::ShortPage(1),
+        Fault::ShortPage(2),
+        Fault::Repeated(0),
+        Fault::Unusable(0),
+    ];
     suffer_everywhere(&faults).await;
 }
 

@@ -62,3 +62,19 @@ async fn no_membership_is_missed_when_others_end() {
         shrink("/v1/organization_memberships", at, count, memberships_go).await;
     }
 }
+
+/// Some gateways, and Clerk before the summer of 2026, pass over `starting_after`.
+#[tokio::test]
+async fn a_list_that_does_not_move_on_ends() {
+    for (users, page_size) in [(2, 50), (40, 3)] {
+        let town = Town::new(1, page_size, 0).await;
+        town.settle(users);
+        town.controls().forget_cursors();
+        let walk = tokio::time::timeout(std::time::Duration::from_mins(1), town.pass(FULL));
+        let finished = walk.await.expect("the walk has no end");
+        assert_eq!(finished.report.outcome, PassOutcome::Completed);
+        let held = copy(&town.db).await;
+        let missed = truth(&town.clerk.lock(), &BTreeSet::new()).difference(&held).count();
+        assert_eq!(missed == 0, users == 2, "{missed}");
+    }
+}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url, redirect, retry};
+use reqwest::{Url, retry};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -82,15 +82,12 @@ impl BackendApi {
             "the address of Clerk's API is not a URL; set CLERK_API_URL to one, for example https://api.clerk.com",
         )?;
         let is_live = secret_key.expose_secret().starts_with("sk_live_");
-        let client = Client::builder()
+        let client = super::http_client(&base)
             .connect_timeout(patience.connect_timeout)
             .timeout(patience.timeout)
-            // The key goes to the configured address or nowhere.
-            .redirect(redirect::Policy::none())
             // Retries are ours: each of them must pass the limiter.
             .retry(retry::never())
             .default_headers(HeaderMap::from_iter([(VERSION_HEADER, VERSION)]))
-            .user_agent(concat!("roster/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("could not prepare the HTTP client")?;
         let limiter = Limiter::new(rate_per_10s.unwrap_or(if is_live { 500 } else { 50 }));
@@ -157,6 +154,17 @@ impl BackendApi {
     /// One organization; `None` when Clerk says that there is none.
     pub async fn organization(&self, id: &OrganizationId) -> Result<Fetched<Option<Change>>, ApiError> {
         self.single(Kind::Organization, &["organizations", id.as_str()], id.as_str()).await
+    }
+
+    /// How many members an organization has, by Clerk's own count; `None` when it does not say.
+    pub async fn members_count(&self, id: &OrganizationId) -> Result<Fetched<Option<u64>>, ApiError> {
+        #[derive(Deserialize)]
+        struct Counted {
+            members_count: Option<u64>,
+        }
+        let read = |body: &[u8], _| page::parse::<Counted>(body).map(|counted| counted.members_count);
+        let asked = Asked { is_feature: true, is_single: false };
+        self.get(&["organizations", id.as_str()], &[("include_members_count", "true")], asked, read).await
     }
 
     /// Memberships of all organizations.

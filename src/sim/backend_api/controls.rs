@@ -77,6 +77,7 @@ struct Inner {
     limit: Option<RateLimit>,
     latency: Duration,
     lost_cursor: LostCursor,
+    knows_no_cursors: bool,
     /// By the number of the request.
     faults: BTreeMap<usize, Fault>,
     choose: Option<ChooseFault>,
@@ -97,6 +98,7 @@ impl Default for Inner {
             limit: None,
             latency: Duration::ZERO,
             lost_cursor: LostCursor::default(),
+            knows_no_cursors: false,
             faults: BTreeMap::new(),
             choose: None,
             between: None,
@@ -123,6 +125,11 @@ impl Controls {
     /// From now on this key is the right one.
     pub fn set_secret_key(&self, key: &str) {
         key.clone_into(&mut self.lock().secret_key);
+    }
+
+    /// From now on `starting_after` is passed over, as by a server that does not know it.
+    pub fn forget_cursors(&self) {
+        self.lock().knows_no_cursors = true;
     }
 
     /// Begins to count, or stops. There is no limit at first.
@@ -239,6 +246,10 @@ impl Controls {
 
     pub(super) fn secret_key(&self) -> String {
         self.lock().secret_key.clone()
+    }
+
+    pub(super) fn knows_no_cursors(&self) -> bool {
+        self.lock().knows_no_cursors
     }
 
     pub(super) fn lost_cursor(&self) -> LostCursor {

@@ -38,6 +38,8 @@ pub enum Fault {
     CutShort,
     /// A page with nothing on it.
     EmptyPage,
+    /// A list with nothing on it, which counts nothing either. What is no list is as it should be.
+    EmptyList,
     /// A page with this many objects at most.
     ShortPage(usize),
     /// A page (or object) on which the object of this place, from 0, has a `created_at` that is no number.
@@ -89,6 +91,12 @@ impl Fault {
                 cut
             }
             Self::EmptyPage => response(&with_items(answer, Vec::clear)),
+            Self::EmptyList => response(&match answer {
+                Answer::List { total_count, .. } => {
+                    Answer::List { items: Vec::new(), total_count: total_count.map(|_| 0) }
+                }
+                other => other,
+            }),
             Self::ShortPage(most) => response(&with_items(answer, |items| items.truncate(most))),
             Self::Unusable(place) => response(&with_items(answer, |items| {
                 if let Some(item) = items.get_mut(place) {

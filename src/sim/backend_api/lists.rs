@@ -124,7 +124,8 @@ impl Site<'_> {
         let paging = Paging::read(self.asked, list.fields())?;
         let objects = list.of(self.instance);
         let ids = self.controls.with_orders(|orders| orders.ids(self.instance, list, &paging.order));
-        let skip = match &paging.starting_after {
+        let cursor = paging.starting_after.as_ref().filter(|_| !self.controls.knows_no_cursors());
+        let skip = match cursor {
             Some(cursor) => self.behind(cursor, &ids, objects, &paging.order)?,
             None => 0,
         };
