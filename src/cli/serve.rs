@@ -27,7 +27,8 @@ async fn serve(config: Config, ops_is_chosen: bool) -> anyhow::Result<()> {
     stop_on_signal(shutdown.clone())?;
     let (public, ops) = (config.listen, config.ops_listen);
     // The database first: who may not have it must not take the addresses either.
-    let app = App::open(config).await?;
+    let Some(app) = shutdown.run_until_cancelled(Box::pin(App::open(config))).await else { return Ok(()) };
+    let app = app?;
     let listener = app::listen(public, "ROSTER_LISTEN").await?;
     let ops =
         if ops_is_chosen { app::listen(ops, "ROSTER_OPS_LISTEN").await? } else { usual_or_free(ops).await? };

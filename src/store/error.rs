@@ -83,13 +83,16 @@ impl StoreError {
     }
 
     /// Whether another try may succeed at once: the connection was cut, or PostgreSQL undid the transaction for
-    /// the sake of another one, or was told to stop.
+    /// the sake of another one, or was told to stop, or a newer Roster has given a table another column.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Database(error) => match error.as_ref() {
                 sqlx::Error::Io(_) => true,
                 sqlx::Error::Database(error) => {
-                    matches!(error.code().as_deref(), Some("40001" | "40P01" | "57P01" | "57P02" | "25006"))
+                    matches!(
+                        error.code().as_deref(),
+                        Some("0A000" | "40001" | "40P01" | "57P01" | "57P02" | "25006")
+                    )
                 }
                 _ => false,
             },

@@ -65,6 +65,7 @@ pub use passes::StoredPass;
 use place::Place;
 pub use postgres::{ServerLook, look_at_server};
 use rows::cell;
+use scrub::Scrub;
 pub use standing::Unlisted;
 use writer::{Job, Writer};
 
@@ -116,13 +117,13 @@ impl Store {
         let anchor = sqlite::prepare(path).await?;
         let place = Place::of(path)?;
         let closing = CancellationToken::new();
-        let erased = scrub::start(path.to_owned(), has_old_log, closing.clone());
+        let scrub = Scrub::start(path.to_owned(), has_old_log);
         let readers = sqlite::readers(path);
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
-        let writer = Writer::new(sqlite::writer(path), erased, Arc::new(generations), feed);
+        let writer = Writer::new(sqlite::writer(path), Arc::new(generations), feed);
         let checkpoints = Checkpoints::start(path.to_owned());
-        let writer = writer.on_file(place, anchor, checkpoints);
+        let writer = writer.on_file(place, anchor, checkpoints, scrub);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
 
@@ -136,12 +137,7 @@ impl Store {
         // Until others are heard.
         generations.doubt();
         let feed = feed::start(&readers, listener::ALL_HEAR, &closing).await?;
-        let writer = Writer::new(
-            postgres::writer(&options),
-            Arc::default(),
-            Arc::clone(&generations),
-            Arc::clone(&feed),
-        );
+        let writer = Writer::new(postgres::writer(&options), Arc::clone(&generations), Arc::clone(&feed));
         listener::start(postgres::listener(&options), writer.own(), generations, feed, closing.clone());
         Ok(Self::start(readers, postgres::bookkeeping(&options), writer, closing))
     }

@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::backup::Look;
 use super::connection::Pool;
@@ -68,15 +68,19 @@ pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions
 
 /// Waits for the server, checks it, and brings its schema up to date.
 pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let connect = || connect_to_primary(options);
+    let connect = || async {
+        // A standby may be promoted in a moment, or an address that follows the primary lead to another server.
+        let primary = timeout(PATIENCE, connect_to_primary(options)).await;
+        primary.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    };
+    let began = Instant::now();
     let patience = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
-        .without_max_times()
-        .with_total_delay(Some(START));
+        .without_max_times();
     let mut connection = connect
         .retry(patience)
-        .when(is_away)
+        .when(|error| is_away(error) && began.elapsed() < START)
         .notify(|error, _| {
             tracing::warn!(error = error as &dyn std::error::Error, "PostgreSQL is not there yet");
         })
@@ -94,9 +98,8 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
     timeout(PATIENCE, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
-/// A standby may be promoted in a moment, or an address that follows the primary lead to another server.
 async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = connect(options).await?;
+    let mut connection = options.connect().await?;
     let standby = || std::io::Error::other("the server is a standby, which takes no writes");
     leads(&mut connection).await?.then_some(connection).ok_or_else(|| standby().into())
 }

@@ -6,17 +6,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::sqlite;
 
 /// How long one try may keep the writer waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How often it is tried when the store closes.
+const LAST_TRIES: u32 = 4;
 /// How long to wait for a portion that is being written back.
 const MOMENT: Duration = Duration::from_millis(10);
 /// How long to wait after an erasure, for those that come with it.
@@ -29,25 +32,57 @@ pub(super) fn has_log(path: &Path) -> bool {
     std::fs::metadata(sqlite::log_of(path)).is_ok_and(|log| log.len() > 0)
 }
 
-/// Starts the task; it is to be notified after every erasure. It ends when the store closes, and the log with
-/// it. A log that was there before may hold what was erased by a process that was killed.
-pub(super) fn start(path: PathBuf, has_old_log: bool, closing: CancellationToken) -> Arc<Notify> {
-    let erased = Arc::new(Notify::new());
-    if has_old_log {
-        erased.notify_one();
-    }
-    let notified = Arc::clone(&erased);
-    tokio::spawn(async move { closing.run_until_cancelled(run(path, notified)).await });
-    erased
+/// Hears of every erasure, and cuts the log after it.
+pub(super) struct Scrub {
+    path: PathBuf,
+    erased: Arc<Notify>,
+    /// Whether the log may hold what this process has erased.
+    is_owed: Arc<AtomicBool>,
+    task: AbortOnDropHandle<()>,
 }
 
-async fn run(path: PathBuf, erased: Arc<Notify>) {
+impl Scrub {
+    /// Starts the task. A log that was there before may hold what was erased by a process that was killed.
+    pub(super) fn start(path: PathBuf, has_old_log: bool) -> Self {
+        let (erased, is_owed) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        if has_old_log {
+            erased.notify_one();
+        }
+        let task = tokio::spawn(run(path.clone(), Arc::clone(&erased), Arc::clone(&is_owed)));
+        Self { path, erased, is_owed, task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Something was erased.
+    pub(super) fn erased(&self) {
+        self.is_owed.store(true, Ordering::SeqCst);
+        self.erased.notify_one();
+    }
+
+    /// Ends the task. Whoever closes the file last takes the log away; another process, such as the service beside a
+    /// command, does not know what this one has erased.
+    pub(super) async fn finish(self) {
+        self.task.abort();
+        _ = self.task.await;
+        if !self.is_owed.load(Ordering::SeqCst) || !has_log(&self.path) {
+            return;
+        }
+        match cut_patiently(&self.path, LAST_TRIES).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the log is in use; what was erased leaves it later"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut"),
+        }
+    }
+}
+
+async fn run(path: PathBuf, erased: Arc<Notify>, is_owed: Arc<AtomicBool>) {
     loop {
         erased.notified().await;
         let mut pause = PAUSE;
         loop {
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
+            // Before the log is cut: what is erased meanwhile is owed again.
+            let was_owed = is_owed.swap(false, Ordering::SeqCst);
             match truncate_log(&path).await {
                 Ok(true) => break,
                 Ok(false) => tracing::debug!("the log is in use; what was erased leaves it later"),
@@ -55,6 +90,7 @@ async fn run(path: PathBuf, erased: Arc<Notify>) {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut");
                 }
             }
+            is_owed.fetch_or(was_owed, Ordering::SeqCst);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
 use super::place::Place;
+use super::scrub::Scrub;
 use super::versions;
 use super::watch::{self, Look, Own, Seen, Watch};
 
@@ -61,8 +62,6 @@ pub(super) struct Writer {
     /// Whether the last look at others worked.
     watches: bool,
     own: Own,
-    /// Hears of every erasure.
-    erased: Arc<Notify>,
     /// Hears of every change of this process, and, in a file, of another one.
     generations: Arc<Generations>,
     /// Hears of it after that.
@@ -73,16 +72,13 @@ pub(super) struct Writer {
     anchor: Option<SqliteConnection>,
     /// Of a file.
     checkpoints: Option<Checkpoints>,
+    /// Of a file; hears of every erasure.
+    scrub: Option<Scrub>,
 }
 
 impl Writer {
     /// On a pool of one connection.
-    pub(super) fn new(
-        pool: Pool,
-        erased: Arc<Notify>,
-        generations: Arc<Generations>,
-        feed: Arc<Feed>,
-    ) -> Self {
+    pub(super) fn new(pool: Pool, generations: Arc<Generations>, feed: Arc<Feed>) -> Self {
         let own = Own::default();
         let watch = Watch::new(own.clone());
         Self {
@@ -93,18 +89,25 @@ impl Writer {
             watch,
             watches: true,
             own,
-            erased,
             generations,
             feed,
             place: None,
             anchor: None,
             checkpoints: None,
+            scrub: None,
         }
     }
 
     /// Into a file that `anchor` keeps open.
-    pub(super) fn on_file(self, place: Place, anchor: SqliteConnection, checkpoints: Checkpoints) -> Self {
-        Self { place: Some(place), anchor: Some(anchor), checkpoints: Some(checkpoints), ..self }
+    pub(super) fn on_file(
+        self,
+        place: Place,
+        anchor: SqliteConnection,
+        checkpoints: Checkpoints,
+        scrub: Scrub,
+    ) -> Self {
+        let (place, anchor, checkpoints) = (Some(place), Some(anchor), Some(checkpoints));
+        Self { place, anchor, checkpoints, scrub: Some(scrub), ..self }
     }
 
     pub(super) fn place(&self) -> Option<Place> {
@@ -165,6 +168,9 @@ impl Writer {
             && let Err(error) = anchor.close().await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed");
+        }
+        if let Some(scrub) = self.scrub {
+            scrub.finish().await;
         }
     }
 
@@ -230,8 +236,8 @@ impl Writer {
         self.generations.touch(&written.touched);
         self.generations.advance(written.last_applied_ms);
         self.feed.wrote(written.version);
-        if written.erased {
-            self.erased.notify_one();
+        if let Some(scrub) = self.scrub.as_ref().filter(|_| written.erased) {
+            scrub.erased();
         }
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.wrote(work.len());

@@ -293,6 +293,16 @@ async fn deletions(folder: &Path, service: &mut Service, town: &Town, said: &mut
     assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
     let pass = run(folder, town, &["reconcile", "--json", "--allow-deletes"], said);
     assert!(pass.status.success(), "{}", String::from_utf8_lossy(&pass.stderr));
+    let files_forget = async || {
+        until("the files have forgotten", async || {
+            let mut files = Heap::default();
+            files.add_folder(folder);
+            files.count(GONE) == 0
+        })
+        .await;
+    };
+    // Beside a service that goes on, and has nothing to do.
+    files_forget().await;
     for (number, event) in town.told.iter().enumerate() {
         let verdict = service.tell(&format!("msg_late_{number}"), event.envelope.to_string()).await;
         assert!(verdict.starts_with("200"), "{verdict}");
@@ -302,11 +312,5 @@ async fn deletions(folder: &Path, service: &mut Service, town: &Town, said: &mut
         let answer = crate::support::answer::Answer::of(service.get(path).bearer_auth(&token)).await;
         assert!(answer.text().contains(LIVING) && !answer.text().contains(GONE), "{}", answer.text());
     }
-    // The files too, beside a service that goes on.
-    until("the files have forgotten", async || {
-        let mut files = Heap::default();
-        files.add_folder(folder);
-        files.count(GONE) == 0
-    })
-    .await;
+    files_forget().await;
 }
