@@ -33,7 +33,8 @@ pub fn init_with_traces(log: &Log, endpoint: Option<&Url>) -> anyhow::Result<Tra
 }
 
 fn filter(log: &Log) -> EnvFilter {
-    EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"))
+    let filter = log.filter.as_deref().unwrap_or("info");
+    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 fn lines(log: &Log) -> Box<dyn Layer<Registry> + Send + Sync> {

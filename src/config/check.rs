@@ -139,7 +139,7 @@ impl Check {
         let (ours, rusts) = (self.parse("ROSTER_LOG", log_filter), self.parse("RUST_LOG", log_filter));
         let is_rusts = self.is_flag("RUST_LOG") && !self.is_flag("ROSTER_LOG");
         let filter = if is_rusts { rusts.or(ours) } else { ours.or(rusts) };
-        Log { filter: filter.unwrap_or(default.filter), format: self.parse("ROSTER_LOG_FORMAT", log_format) }
+        Log { filter: filter.or(default.filter), format: self.parse("ROSTER_LOG_FORMAT", log_format) }
     }
 
     /// A key that is configured wins, then an address that is configured, then the publishable key's. A
@@ -290,15 +290,22 @@ fn collector(text: &str) -> Result<Url, &'static str> {
 /// Keys and secrets travel over these, so plain `http` goes no further than this machine.
 fn https_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "must be a URL")?;
-    let host = url.host_str().ok_or("must be a URL with a host")?;
+    if !url.has_host() {
+        return Err("must be a URL with a host");
+    }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("must have no user, password or fragment");
     }
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     match url.scheme() {
         "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
         _ => Err("must begin with https:// (plain http goes to localhost only)"),
     }
+}
+
+/// Whether a URL leads no further than this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -22,12 +22,13 @@ pub(super) fn is_valid(text: &str) -> bool {
 
 fn is_part(part: &str, form: &Field) -> bool {
     let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-    let step_fits =
-        step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| (1..=form.1).contains(&step)));
+    let step_fits = step.is_none_or(|step| digits(step).is_some_and(|step| (1..=form.1).contains(&step)));
     step_fits
         && match range.split_once('-') {
             _ if range == "*" => true,
             Some((first, last)) => {
+                // As the end of a week Sunday is the seventh day.
+                let last = if last.eq_ignore_ascii_case("sun") { "7" } else { last };
                 matches!((number(first, form), number(last, form)), (Some(first), Some(last)) if first <= last)
             }
             None => number(range, form).is_some(),
@@ -38,9 +39,14 @@ fn number(text: &str, (least, greatest, names): &Field) -> Option<u32> {
     let place = names.iter().position(|name| name.eq_ignore_ascii_case(text));
     let number = match place {
         Some(index) => u32::try_from(index).ok()? + least,
-        None => text.parse().ok()?,
+        None => digits(text)?,
     };
     (*least..=*greatest).contains(&number).then_some(number)
+}
+
+/// A number with no sign.
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -49,9 +55,14 @@ mod tests {
 
     #[test]
     fn five_or_six_fields_in_range() {
-        for good in
-            ["*/15 * * * *", "0 3 * * *", "30 0 3 * * *", "0 0 1,15 jan-MAR mon-fri", "5-50/5 * * * 7"]
-        {
+        for good in [
+            "*/15 * * * *",
+            "0 3 * * *",
+            "30 0 3 * * *",
+            "0 0 1,15 jan-MAR mon-fri",
+            "5-50/5 * * * 7",
+            "0 3 * * mon-sun",
+        ] {
             assert!(is_valid(good), "{good}");
         }
         for bad in [
@@ -68,6 +79,8 @@ mod tests {
             "* * * 13 *",
             "1,,2 * * * *",
             "- * * * *",
+            "+5 * * * *",
+            "*/+5 * * * *",
         ] {
             assert!(!is_valid(bad), "{bad}");
         }

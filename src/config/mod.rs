@@ -22,6 +22,7 @@ use secrecy::SecretString;
 
 use crate::domain::Role;
 
+pub use check::is_loopback;
 pub use problem::{Problem, Problems};
 pub use setting::{SETTINGS, Setting};
 pub use values::{Flags, Values};
@@ -98,7 +99,7 @@ impl Default for Config {
             cache_mb: 256,
             journal_days: 30,
             otlp_endpoint: None,
-            log: Log { filter: "info".to_owned(), format: None },
+            log: Log { filter: None, format: None },
         }
     }
 }
@@ -138,8 +139,8 @@ pub enum KeySource {
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The filter, as `tracing` understands it.
-    pub filter: String,
+    /// The filter, as `tracing` understands it; `None` means `info`, and for commands warnings.
+    pub filter: Option<String>,
     /// `None` means text on a terminal and JSON elsewhere.
     pub format: Option<LogFormat>,
 }
@@ -148,9 +149,7 @@ impl Log {
     /// For commands whose output is for a person: warnings only, unless a filter was chosen.
     #[must_use]
     pub fn or_warnings(mut self) -> Self {
-        if self.filter == Config::default().log.filter {
-            "warn".clone_into(&mut self.filter);
-        }
+        self.filter.get_or_insert_with(|| "warn".to_owned());
         self
     }
 }

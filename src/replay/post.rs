@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Message;
 use crate::clock;
+use crate::config;
 use crate::domain::Outcome;
 
 /// The path of the webhook route.
@@ -78,7 +79,7 @@ impl Poster {
             // No certificate is looked at, so none need to be there; loading them takes time, too.
             client = client.tls_certs_only([]);
         }
-        if is_loopback(&url) {
+        if config::is_loopback(&url) {
             client = client.no_proxy();
         }
         Ok(Self { client: client.build()?, url, secret: secret.into() })
@@ -180,12 +181,6 @@ fn webhook_url(to: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +209,7 @@ mod tests {
             ("http://[::1]:8080", true),
             ("https://example.com", false),
         ] {
-            assert_eq!(is_loopback(&webhook_url(to).unwrap()), is, "{to}");
+            assert_eq!(config::is_loopback(&webhook_url(to).unwrap()), is, "{to}");
         }
     }
 

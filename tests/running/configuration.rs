@@ -63,7 +63,7 @@ fn nothing_set_means_the_documented_defaults() {
         journal_days: 30,
         otlp_endpoint: None,
         log: Log {
-            filter: "info",
+            filter: None,
             format: None,
         },
     }
@@ -193,7 +193,7 @@ fn port_alone_opens_every_address_and_listen_wins() {
     let flagged = |arguments: &[&str]| gather(&flags(arguments), &environment, &folder()).check().unwrap();
     assert_eq!(flagged(&["--port", "3000"]).listen.to_string(), "0.0.0.0:3000");
     assert_eq!(flagged(&["--port", "3000", "--listen", "[::1]:2"]).listen.to_string(), "[::1]:2");
-    assert_eq!(flagged(&["--rust-log", "debug"]).log.filter, "debug");
+    assert_eq!(flagged(&["--rust-log", "debug"]).log.filter.unwrap(), "debug");
     for (name, bad) in
         [("PORT", "65536"), ("PORT", "-1"), ("ROSTER_LISTEN", "8080"), ("ROSTER_LISTEN", ":8080")]
     {
@@ -343,9 +343,13 @@ fn a_database_is_a_file_or_a_server_whose_password_is_not_shown() {
 
 #[test]
 fn roster_log_wins_over_rust_log() {
-    let filter = |environment: &[(&str, &str)]| check(environment).unwrap().log.filter;
+    let filter = |environment: &[(&str, &str)]| check(environment).unwrap().log.filter.unwrap();
     assert_eq!(filter(&[("RUST_LOG", "warn")]), "warn");
     assert_eq!(filter(&[("RUST_LOG", "warn"), ("ROSTER_LOG", "roster=debug")]), "roster=debug");
+    // A command says less, unless it was asked to say as much.
+    let of_command = |environment: &[(&str, &str)]| check(environment).unwrap().log.or_warnings().filter;
+    assert_eq!(of_command(&[]).as_deref(), Some("warn"));
+    assert_eq!(of_command(&[("ROSTER_LOG", "info")]).as_deref(), Some("info"));
 }
 
 #[test]

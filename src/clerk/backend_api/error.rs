@@ -27,8 +27,9 @@ pub enum ApiError {
     },
     /// Clerk kept saying that it was asked too often.
     #[error(
-        "Clerk says that it is asked too often: lower ROSTER_CLERK_RATE, \
-         or find out what else uses up the rate limit of this instance"
+        "Clerk says that it is asked too often{}: lower ROSTER_CLERK_RATE, \
+         or find out what else uses up the rate limit of this instance",
+        .retry_after.map_or(String::new(), |wait| format!(", and wants to be left alone for {} s", wait.as_secs()))
     )]
     RateLimited {
         /// How long Clerk wants to be left alone, when it said so.

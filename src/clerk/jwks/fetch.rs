@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::key::Key;
+use crate::clerk;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// From the first packet to the last byte of the answer: callers are waiting.
@@ -41,12 +42,9 @@ impl Fetcher {
             "the key set's address is not a URL; set CLERK_JWKS_URL to one, for example \
              https://clerk.example.com/.well-known/jwks.json",
         )?;
-        let client = Client::builder()
+        let client = clerk::http_client(&url)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
-            // Keys come from the configured address or not at all.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("roster/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("could not prepare the HTTP client")?;
         Ok(Self { client, url, bearer })
