@@ -131,7 +131,11 @@ impl Caller {
             let role = standing.role(organization.role.as_ref(), claims.issued_at_ms).map_err(refused)?;
             Ok::<_, Problem>((standing, role))
         };
-        let asks_for_all = parts.uri.path() == list.path() && parts.uri.query().is_none();
+        // Parameters are checked after the caller; who names a wrong one gets no list.
+        let asks_for_nothing_else =
+            |query| Params::parse(query, list).is_ok_and(|params| params.asks_for_nothing_else());
+        let asks_for_all =
+            parts.uri.path() == list.path() && parts.uri.query().is_none_or(asks_for_nothing_else);
         let look = async || {
             let as_of_ms = api.store.as_of_ms();
             let mut snapshot = shared.snapshots.current(&api.store, &organization.id, list);

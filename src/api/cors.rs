@@ -6,6 +6,7 @@
 //! Source: the CORS protocol of <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -16,7 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::request_id;
+use super::{edge, request_id};
 
 /// What a page may send beside what every page may.
 const SENT: HeaderValue =
@@ -62,6 +63,7 @@ pub(super) async fn pass(State(cors): State<Cors>, request: Request, next: Next)
     let Some(origin) = cors.origin(request.headers()) else { return next.run(request).await };
     let is_first =
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let started = Instant::now();
     let mut response = if is_first {
         let answer = [
             (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
@@ -69,6 +71,7 @@ pub(super) async fn pass(State(cors): State<Cors>, request: Request, next: Next)
             (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
             (request_id::X_REQUEST_ID, request_id::of(request.headers())),
         ];
+        edge::count(None, "OPTIONS", StatusCode::NO_CONTENT, started.elapsed());
         (StatusCode::NO_CONTENT, answer).into_response()
     } else {
         next.run(request).await

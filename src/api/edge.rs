@@ -183,6 +183,7 @@ pub(crate) fn unreadable(status: StatusCode) -> (String, String) {
     let id = id.to_str().unwrap_or_default();
     info_span!("request", request_id = id, method = "-", route = "-")
         .in_scope(|| info!(status = status.as_u16(), reason = problem.reason(), "refused"));
+    count(None, "-", status, Duration::ZERO);
     let body = problem.render_as(status, id);
     let length = body.len();
     let headers = format!(
@@ -224,7 +225,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-fn count(route: Option<&MatchedPath>, method: &'static str, status: StatusCode, took: Duration) {
+pub(super) fn count(route: Option<&MatchedPath>, method: &'static str, status: StatusCode, took: Duration) {
     let route =
         route.map_or(SharedString::const_str("-"), |route| SharedString::from_shared(route.as_str().into()));
     let status = status.as_str().to_owned();

@@ -95,6 +95,13 @@ impl Params {
         })
     }
 
+    /// Whether the answer is the whole list, as without any parameter.
+    pub(super) fn asks_for_nothing_else(&self) -> bool {
+        let is_part = self.limit.is_some() || self.after.is_some() || self.ids.is_some();
+        let has_more = self.shown.is_some() || self.with_membership;
+        !is_part && !has_more && self.filter().is_empty()
+    }
+
     /// What must hold of a member.
     pub(super) fn filter(&self) -> Filter {
         let mut filter = Filter::default();
@@ -326,6 +333,18 @@ mod tests {
         assert!(taken("query=", List::Users).filter().is_empty());
         for raw in [format!("query={text}x"), "query=a&query=a".to_owned(), "query=%C3".to_owned()] {
             assert!(refusal(&raw, List::Users).contains("`query`"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_asks_for_nothing() {
+        for raw in ["", "_=17", "query=", "role=org:admin&include=membership"] {
+            assert!(taken(raw, List::Users).asks_for_nothing_else(), "{raw}");
+        }
+        for raw in
+            ["limit=5", "ids=user_1", "query=a", "role=org:admin", "include=membership", "metadata.a=1"]
+        {
+            assert!(!taken(raw, List::Admin).asks_for_nothing_else(), "{raw}");
         }
     }
 

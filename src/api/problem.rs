@@ -208,7 +208,12 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self::new(Code::Unavailable, "The store cannot be reached now; try again.").caused_by(&error)
+        let problem = match error {
+            // Another try would find the same.
+            StoreError::Foreign(_) | StoreError::Panicked => Self::new(Code::InternalError, ""),
+            _ => Self::new(Code::Unavailable, "The store cannot be reached now; try again."),
+        };
+        problem.caused_by(&error)
     }
 }
 

@@ -5,6 +5,7 @@ mod refusals;
 mod retention;
 pub mod server;
 mod stuck;
+mod untaken;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

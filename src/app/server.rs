@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
+use futures_util::TryFutureExt as _;
 use hyper::body::Incoming;
-use hyper::{Request, service::service_fn};
+use hyper::{Request, Version, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -22,6 +23,7 @@ use tracing::{debug, warn};
 
 use super::refusals::InOurWords;
 use super::stuck::Unstuck;
+use super::untaken::Untaken;
 
 /// How long a new connection may take to send the head of its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
@@ -102,11 +104,16 @@ async fn connection<S: Http>(http: Builder<TokioExecutor>, stream: TcpStream, se
         debug!(%error, "TCP_NODELAY");
     }
     let asked = Arc::new(AtomicBool::new(false));
+    let untaken = Untaken::default();
     let service = {
-        let asked = Arc::clone(&asked);
+        let (asked, untaken) = (Arc::clone(&asked), untaken.clone());
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            service.clone().oneshot(request)
+            let over_http_2 = (request.version() == Version::HTTP_2).then(|| untaken.clone());
+            service.clone().oneshot(request).map_ok(move |response| match over_http_2 {
+                Some(untaken) => untaken.watch(response),
+                None => response,
+            })
         })
     };
     let stream = TokioIo::new(InOurWords::new(Unstuck::new(stream)));
@@ -124,5 +131,6 @@ async fn connection<S: Http>(http: Builder<TokioExecutor>, stream: TcpStream, se
             }
         }
         () = silent => debug!("a connection asked nothing and was closed"),
+        () = untaken.too_long() => debug!("an answer was not taken, and its connection was closed"),
     }
 }

@@ -118,3 +118,30 @@ async fn whoever_takes_nothing_of_an_answer_is_given_up() {
     slow.read_to_end(&mut answer).await.unwrap();
     assert!(answer.len() > LENGTH, "{}", answer.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_of_an_answer_over_http_2_is_given_up() {
+    const LENGTH: usize = 256 * 1024;
+    const WINDOW: u32 = 64 * 1024;
+    let server = start(Router::new().route("/", get(|| async { "x".repeat(LENGTH) }))).await;
+    let ask = async || {
+        let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
+        let client = client.http2_initial_stream_window_size(WINDOW).build().unwrap();
+        client.get(format!("http://{}/", server.address)).send().await.unwrap()
+    };
+    let stuck = ask().await;
+    // Before the first ping, after which the connection itself may be given up.
+    tokio::time::sleep(Duration::from_secs(74)).await;
+    assert!(stuck.bytes().await.is_err());
+
+    // Slow is not stuck.
+    let mut slow = ask().await;
+    let mut taken = 0;
+    while let Some(chunk) = slow.chunk().await.unwrap() {
+        taken += chunk.len();
+        if taken < 32 * 1024 {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+    }
+    assert_eq!(taken, LENGTH);
+}
