@@ -28,6 +28,7 @@ RUN mkdir tests && touch src/main.rs src/lib.rs tests/main.rs \
 FROM ${RUNTIME_IMAGE}
 COPY --from=build /src/target/release/roster /usr/local/bin/roster
 COPY --from=build --chown=65532:65532 /data /data
+COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/roster/
 USER 65532:65532
 WORKDIR /data
 VOLUME /data

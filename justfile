@@ -2,7 +2,7 @@
 dev *ARGS:
     cargo run --release -- dev {{ARGS}}
 
-# Every test.
+# Every test but the console's and Litestream's.
 test *ARGS:
     cargo test --locked {{ARGS}}
 

@@ -9,12 +9,12 @@
 //! | [`clock`] | the only file that asks for the time |
 //! | [`config`] | checked before the first socket opens |
 //! | [`domain`] | plain types, and the rule that decides order (`domain::merge`) |
-//! | [`ops`] | the operators' listener: metrics |
+//! | [`ops`] | the operators' listener: metrics and the console |
 //! | [`reconcile`] | asks Clerk what webhooks missed, and puts it right |
 //! | [`replay`] | the sending side of a webhook |
 //! | [`sim`] | a small Clerk, for the demo and the tests |
 //! | [`store`] | the only room with SQL |
-//! | [`telemetry`] | logs |
+//! | [`telemetry`] | logs, and spans for a collector |
 //! | [`webhook`] | verifies deliveries (`webhook::verify`) and takes them |
 //!
 //! Data flows one way:

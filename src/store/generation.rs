@@ -11,6 +11,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::domain::OrganizationId;
 
@@ -20,6 +21,12 @@ const SLOTS: usize = 64 * 1024;
 /// Stands for "not known"; no event happened then.
 const NEVER: i64 = i64::MIN;
 
+/// Others are heard several times a second. Whoever has heard nothing for so long stood still, and does not know yet
+/// what was written meanwhile.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+/// Stands for "nobody else writes".
+const ALONE: u64 = u64::MAX;
+
 /// What is known, without I/O, of how current a reader's knowledge is.
 #[derive(Debug)]
 pub(super) struct Generations {
@@ -28,6 +35,9 @@ pub(super) struct Generations {
     as_of_ms: AtomicI64,
     /// Whether others may change something unheard.
     in_doubt: AtomicBool,
+    /// Up to which moment they were heard, in milliseconds since `born`.
+    heard_ms: AtomicU64,
+    born: Instant,
 }
 
 impl Generations {
@@ -37,14 +47,23 @@ impl Generations {
             hasher: RandomState::new(),
             as_of_ms: AtomicI64::new(as_of_ms.unwrap_or(NEVER)),
             in_doubt: AtomicBool::new(false),
+            heard_ms: AtomicU64::new(ALONE),
+            born: Instant::now(),
         }
     }
 
     /// The number of an organization. While others are not heard it is another one at each look, so that nothing
     /// that is kept is current.
     pub(super) fn of(&self, organization: &OrganizationId) -> u64 {
-        let in_doubt = u64::from(self.in_doubt.load(Ordering::SeqCst));
-        self.slot(organization).map_or(0, |slot| slot.fetch_add(in_doubt, Ordering::SeqCst) + in_doubt)
+        let in_doubt = u64::from(self.is_in_doubt());
+        self.slot(organization).fetch_add(in_doubt, Ordering::SeqCst) + in_doubt
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        let heard_ms = self.heard_ms.load(Ordering::SeqCst);
+        let stood_still =
+            heard_ms != ALONE && self.born.elapsed() > Duration::from_millis(heard_ms) + STOOD_STILL;
+        stood_still || self.in_doubt.load(Ordering::SeqCst)
     }
 
     /// Others are not heard any more. False when that is known already.
@@ -52,17 +71,17 @@ impl Generations {
         !self.in_doubt.swap(true, Ordering::SeqCst)
     }
 
-    /// Others are heard; what they wrote meanwhile is known.
-    pub(super) fn trust(&self) {
+    /// Others are heard; what they wrote up to this moment is known.
+    pub(super) fn trust(&self, up_to: Instant) {
+        let heard = up_to.saturating_duration_since(self.born).as_millis();
+        self.heard_ms.store(u64::try_from(heard).unwrap_or(ALONE), Ordering::SeqCst);
         self.in_doubt.store(false, Ordering::SeqCst);
     }
 
     /// These organizations have changed; the change is committed.
     pub(super) fn touch<'a>(&self, organizations: impl IntoIterator<Item = &'a OrganizationId>) {
         for organization in organizations {
-            if let Some(slot) = self.slot(organization) {
-                slot.fetch_add(1, Ordering::SeqCst);
-            }
+            self.slot(organization).fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -85,10 +104,13 @@ impl Generations {
         }
     }
 
-    fn slot(&self, organization: &OrganizationId) -> Option<&AtomicU64> {
-        let hash = self.hasher.hash_one(organization.as_str());
-        let slots = u64::try_from(self.slots.len()).ok()?;
-        self.slots.get(usize::try_from(hash % slots).ok()?)
+    fn slot(&self, organization: &OrganizationId) -> &AtomicU64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "which bits of the hash are taken does not matter"
+        )]
+        let hash = self.hasher.hash_one(organization.as_str()) as usize;
+        &self.slots[hash % SLOTS]
     }
 }
 
@@ -118,8 +140,19 @@ mod tests {
         assert!(generations.doubt() && !generations.doubt());
         let kept = generations.of(&id);
         assert!(generations.of(&id) > kept);
-        generations.trust();
+        generations.trust(Instant::now());
         assert!(generations.of(&id) > kept);
+        assert_eq!(generations.of(&id), generations.of(&id));
+    }
+
+    #[test]
+    fn whoever_stood_still_believes_nothing() {
+        let mut generations = Generations::new(None);
+        generations.born = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+        let id = OrganizationId::parse("org_1").unwrap();
+        generations.trust(Instant::now().checked_sub(STOOD_STILL + Duration::from_millis(50)).unwrap());
+        assert!(generations.of(&id) < generations.of(&id));
+        generations.trust(Instant::now());
         assert_eq!(generations.of(&id), generations.of(&id));
     }
 

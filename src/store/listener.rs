@@ -7,7 +7,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use sqlx::postgres::{PgListener, PgPool};
@@ -102,8 +102,9 @@ impl Listener {
     async fn run(mut self, rung: &Notify) {
         let mut watch = Watch::new(self.own.clone());
         loop {
+            let began = Instant::now();
             match timeout(PATIENCE, self.look(&mut watch)).await.unwrap_or(Err(StoreError::Silent)) {
-                Ok(()) => self.generations.trust(),
+                Ok(()) => self.generations.trust(began),
                 Err(error) => {
                     if self.generations.doubt() {
                         tracing::warn!(

@@ -1,7 +1,8 @@
 //! Every schema that was ever released, in order, for both databases.
 //!
 //! The files of one number say the same twice. On several instances the old program runs beside the new one for a
-//! while: a migration adds, and what nobody uses any more is removed by a later release.
+//! while: from the first release on (the files after 0007) a migration adds, and what nobody uses any more is removed by
+//! a later release. A column that is added costs the old program one more try of a batch.
 
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};

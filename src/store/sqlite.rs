@@ -43,7 +43,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         // A commit is on the disk before the delivery is acknowledged.
         .synchronous(SqliteSynchronous::Full)
-        // What is erased must not stay readable in free pages.
+        // What is erased must not stay readable in free pages. SECURITY.md says where SQLite leaves something nevertheless.
         .pragma("secure_delete", "on")
         .pragma("wal_autocheckpoint", LOG_PAGES)
         .foreign_keys(false)

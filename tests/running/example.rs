@@ -48,7 +48,15 @@ fn the_example_is_a_configuration_that_is_accepted() {
     let shown = whole.lines().find(|line| line.starts_with("CLERK_JWT_KEY=")).unwrap().to_owned();
     for text in [plain, whole.replace(&shown, &format!("CLERK_JWT_KEY=\"{key}\""))] {
         let folder = folder();
-        fs::write(folder.join(".env"), text).unwrap();
+        // As it is, it starts nothing.
+        fs::write(folder.join(".env"), &text).unwrap();
+        let problems = gather(&Flags::default(), &[], &folder).check().unwrap_err().to_string();
+        assert!(problems.contains("CLERK_WEBHOOK_SIGNING_SECRET"), "{problems}");
+        fs::write(
+            folder.join(".env"),
+            text.replace("whsec_replace_me", "whsec_Zm9yIG5vYm9keSBidXQgdGhpcyB0ZXN0"),
+        )
+        .unwrap();
         let config = gather(&Flags::default(), &[], &folder).check().unwrap();
         assert_eq!((config.webhook_secrets.len(), config.secret_key.is_some()), (1, true));
         // What it shows as a default is the default.

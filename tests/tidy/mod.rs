@@ -113,3 +113,25 @@ fn every_direct_dependency_has_its_reason() {
         }
     }
 }
+
+/// While instances are replaced one by one, the old program works on the new schema.
+#[test]
+fn a_migration_adds() {
+    let takes_away = |text: &str| {
+        ["DROP ", "RENAME ", "ALTER COLUMN "].iter().any(|word| text.to_uppercase().contains(word))
+    };
+    let mut before_the_first_release = false;
+    for database in ["sqlite", "postgres"] {
+        for entry in fs::read_dir(root().join("migrations").join(database)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name > "0008" {
+                assert!(!takes_away(&text), "{}: an older instance may still need that", path.display());
+            } else {
+                before_the_first_release |= takes_away(&text);
+            }
+        }
+    }
+    assert!(before_the_first_release, "what a migration takes away is not recognized");
+}
