@@ -144,11 +144,11 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     let places = model.save(&mut script);
     passes::record(&mut script, &checkpoints);
     let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
-    let erased_users = model.erased_users();
-    journal::erase(&mut script, &erased_users);
+    let (erased_users, nameless) = (model.erased_users(), model.accepted_by_nobody_known());
+    journal::erase(&mut script, &erased_users, &nameless);
     let places = project::places(&script.run(db).await?.take(places))?;
     let (touched, version) = model.project(db, places).await?;
-    let (touched, erased) = (touched.all(), !erased_users.is_empty());
+    let (touched, erased) = (touched.all(), !erased_users.is_empty() || !nameless.is_empty());
     let version_before = model.last_version();
     Ok(Written { outcomes, version, version_before, erased, touched, last_applied_ms })
 }

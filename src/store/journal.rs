@@ -129,13 +129,23 @@ static ERASE_MEMBERSHIPS: Statement<1> = Statement::new(
     AND object_id IN (SELECT m.id FROM memberships m WHERE m.user_id IN (VALUES {rows}))",
 );
 
+static ERASE_NAMELESS: Statement<1> = Statement::new(
+    "UPDATE events SET payload = NULL WHERE payload IS NOT NULL AND user_id IS NULL
+    AND object_id IN (VALUES {rows})",
+);
+
 /// Blanks what the journal says of deleted users, of their memberships (a dead letter may not name its user),
-/// and of the invitations that they accepted.
-pub(super) fn erase<'a>(script: &mut Script<'a>, users: &BTreeSet<&'a UserId>) {
+/// of the invitations that they accepted, and of invitations that nobody knows whom to forget with.
+pub(super) fn erase<'a>(
+    script: &mut Script<'a>,
+    users: &BTreeSet<&'a UserId>,
+    nameless: &BTreeSet<&'a InvitationId>,
+) {
     script.then();
     for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
         script.add(statement, ids(users.iter().map(|id| id.as_str())));
     }
+    script.add(&ERASE_NAMELESS, ids(nameless.iter().map(|id| id.as_str())));
 }
 
 /// The later of the last applied event's time and the start of the last completed pass.

@@ -17,7 +17,9 @@ use super::rows::{Answers, Asked, Script};
 use super::states;
 use super::versions::{self, Touched};
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
-use crate::domain::{Change, InvitationId, Known, MembershipId, Observed, OrganizationId, UserId};
+use crate::domain::{
+    Change, InvitationId, InvitationStatus, Known, MembershipId, Observed, OrganizationId, UserId,
+};
 
 /// The objects of a batch and their parents.
 #[derive(Default)]
@@ -337,6 +339,9 @@ impl Model {
             return self.is_user_deleted(user);
         }
         let invitation = delivery.invitation_id().and_then(|id| self.invitations.get(&id));
+        if invitation.is_some_and(is_accepted_by_nobody_known) {
+            return true;
+        }
         let accepted_by = invitation.and_then(|invitation| invitation.user_id.as_ref());
         let membership = delivery.membership_id().and_then(|id| self.memberships.get(&id));
         let member = membership.map(|membership| &membership.user_id);
@@ -351,6 +356,13 @@ impl Model {
         let joined = self.grown.memberships.iter().filter_map(|id| Some(&self.memberships.get(id)?.user_id));
         let users = self.grown.users.keys().chain(accepted).chain(joined);
         users.filter(|id| self.is_user_deleted(id)).collect()
+    }
+
+    /// Invitations that this batch found accepted, by somebody whom nobody has named: nothing would lead from the user,
+    /// once deleted, to what the journal says of them.
+    pub(super) fn accepted_by_nobody_known(&self) -> BTreeSet<&InvitationId> {
+        let grown = self.grown.invitations.iter();
+        grown.filter(|id| self.invitations.get(id).is_some_and(is_accepted_by_nobody_known)).collect()
     }
 
     /// Saves what grew. Asks for every place of those who changed. Whether it sees those that this batch makes or leaves
@@ -469,4 +481,10 @@ impl Parents {
         let users = parents::load_users(script, self.users.iter());
         (users, parents::load_deleted_organizations(script, self.organizations.iter()))
     }
+}
+
+fn is_accepted_by_nobody_known(invitation: &InvitationState) -> bool {
+    let known = invitation.known.as_ref();
+    invitation.user_id.is_none()
+        && known.is_some_and(|known| known.content.status == InvitationStatus::Accepted)
 }
