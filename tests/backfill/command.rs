@@ -5,7 +5,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use super::killed::Binary;
-use super::{Clerk, number, until};
+use super::{Clerk, number};
+use crate::support::until;
 
 impl Binary<'_> {
     /// Runs the command beside whatever runs on the database.

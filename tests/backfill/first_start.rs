@@ -3,8 +3,9 @@
 use roster::sim::NewUser;
 use roster::sim::shapes::Object;
 
-use super::{Clerk, is_page, is_ready, until};
+use super::{Clerk, is_page, is_ready};
 use crate::support::site::{Site, USERS};
+use crate::support::until;
 
 /// Why a site is not ready.
 async fn reason(site: &Site) -> String {

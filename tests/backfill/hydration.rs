@@ -3,7 +3,8 @@
 use roster::sim::shapes::Object;
 use roster::sim::{Event, NewUser};
 
-use super::{Clerk, until};
+use super::Clerk;
+use crate::support::until;
 
 /// Somebody new signs up and joins; the two events of it.
 fn newcomer(clerk: &Clerk, organization: &str, name: &str) -> [Event; 2] {

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use roster::config::Database;
 use tempfile::TempDir;
 
-use super::{Clerk, NEVER, distinct, is_page, lines, until};
+use super::{Clerk, NEVER, distinct, is_page, lines};
 use crate::support::answer::Answer;
 use crate::support::binary::Program;
 use crate::support::database::Rows;
 use crate::support::site::{USERS, token};
+use crate::support::until;
 
 /// The holder of the lease is dead for as long as this before it counts as dead.
 pub const LEASE: Duration = Duration::from_secs(15);

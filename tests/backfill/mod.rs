@@ -12,7 +12,6 @@ mod takeover;
 mod without_key;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use roster::config::Config;
 use roster::sim::backend_api::{Asked, Controls, SECRET_KEY};
@@ -20,26 +19,13 @@ use roster::sim::instance::user_of;
 use roster::sim::server::{Server, Shared};
 use roster::sim::shapes::{Object, text};
 use roster::sim::{Instance, NewUser};
-use tokio::time::{Instant, sleep};
 
 use crate::support::database::Rows;
 use crate::support::site::{self, Site};
+use crate::support::until;
 
-/// Nothing that is waited for takes so long unless it never comes.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Between two looks at a condition.
-const LOOK: Duration = Duration::from_millis(10);
 /// No schedule of a test comes to this.
 const NEVER: &str = "0 0 29 2 *";
-
-/// Waits until something is true.
-async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        sleep(LOOK).await;
-    }
-}
 
 /// A simulated Clerk with people in it. Its key is the one of every [`Site`].
 struct Clerk {

@@ -6,8 +6,9 @@ use futures_util::future::join_all;
 use roster::sim::backend_api::Fault;
 use roster::sim::shapes::Object;
 
-use super::{Clerk, until};
+use super::Clerk;
 use crate::support::site::{Site, USERS};
+use crate::support::until;
 
 /// How often each organization itself was asked for since the last look.
 fn fetches(clerk: &Clerk, organization: &str) -> usize {

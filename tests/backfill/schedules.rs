@@ -4,8 +4,9 @@ use roster::sim::backend_api::SECRET_KEY;
 use serde_json::Value;
 
 use super::killed::Binary;
-use super::{Clerk, lines, number, until};
+use super::{Clerk, lines, number};
 use crate::support::site::Site;
+use crate::support::until;
 
 const EVERY_SECOND: &str = "* * * * * *";
 

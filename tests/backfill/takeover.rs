@@ -5,9 +5,10 @@ use std::time::Instant;
 use roster::sim::backend_api::Asked;
 
 use super::killed::{Binary, LEASE};
-use super::{Clerk, is_page, lines, until};
+use super::{Clerk, is_page, lines};
 use crate::support::binary::Program;
 use crate::support::cluster::Cluster;
+use crate::support::until;
 
 const EVERY_SECOND: &str = "* * * * * *";
 

@@ -1,7 +1,6 @@
 //! The flows, one after the other, on one site.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use roster::sim::backend_api::Fault;
 use serde_json::json;
@@ -11,16 +10,7 @@ use super::town::{OPS_TOKEN, Service, Town, WEBHOOK_SECRET, run};
 use crate::support::database::Rows;
 use crate::support::delivery::{Delivery, now_s};
 use crate::support::site::{ADMIN, USERS};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_must_not_be_told_is_told_by_nobody() {

@@ -95,6 +95,22 @@ fn a_stop_under_load_loses_nothing_and_answers_what_has_begun() {
 }
 
 #[test]
+fn a_second_signal_waits_for_nobody() {
+    let town = Town::new(9);
+    let mut program = town.serve();
+    let service = program.wait_until_it_listens();
+    let begun = Begun::new(&service, 0);
+    let asked = Instant::now();
+    program.terminate();
+    program.wait_for("stopping");
+    program.terminate();
+    assert_eq!(program.wait().code(), Some(1));
+    // Not the 25 s that the request would have had.
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    drop(begun);
+}
+
+#[test]
 fn a_second_service_on_the_file_is_declined_and_the_first_goes_on() {
     let mut town = Town::new(8);
     let mut first = town.serve();

@@ -59,6 +59,19 @@ async fn a_request_under_way_is_answered_after_the_stop_signal() {
     drop(idle);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_no_end_is_cut_off() {
+    let endless = || std::future::pending::<&str>();
+    let server = start(Router::new().route("/", get(endless))).await;
+    let request = tokio::spawn(exchange(server.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.shutdown.cancel();
+    let asked = Instant::now();
+    assert!(!server.task.await.unwrap(), "it says so");
+    assert_eq!(asked.elapsed().as_secs(), 25);
+    assert_eq!(request.await.unwrap(), "");
+}
+
 #[tokio::test]
 async fn a_long_head_is_refused() {
     let server = start(Router::new().route("/", get(|| async { "ok" }))).await;

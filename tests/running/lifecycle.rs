@@ -4,10 +4,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use roster::app::{self, Claim, ClaimError};
+use roster::clock;
 use roster::config::{Config, Database};
+use roster::store::{Delivery, Store};
 use tokio::net::TcpListener;
 
 use super::folder;
+use crate::support::until;
 
 fn config(database: &Path) -> Config {
     Config {
@@ -34,6 +37,32 @@ fn a_database_is_for_its_owner_only_and_for_one_service_at_a_time() {
     drop(claim);
     assert!(Claim::take(&database).is_ok());
     assert!(matches!(Claim::take(&folder.join("no/such.db")), Err(ClaimError::Io(..))));
+}
+
+#[tokio::test]
+async fn events_leave_the_journal_when_their_days_are_over() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let folder = folder();
+    let config = Config { journal_days: 30, ..config(&folder.join("journal.db")) };
+    let store = Store::open(&config.database).await.unwrap();
+    for (id, days) in [("msg_31", 31), ("msg_29", 29)] {
+        let delivery = Delivery {
+            message_id: id.to_owned(),
+            event_type: "user.created",
+            object_id: None,
+            user_id: None,
+            occurred_at_ms: None,
+            received_at_ms: clock::now_ms() - days * DAY_MS,
+            payload: None,
+        };
+        store.bury(delivery, "it is not understood".to_owned()).await.unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let running = app::start(config, listener).await.unwrap();
+    until("the old event is forgotten", async || store.event("msg_31").await.unwrap().is_none()).await;
+    assert!(store.event("msg_29").await.unwrap().is_some());
+    store.close().await;
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]
