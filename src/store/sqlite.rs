@@ -11,7 +11,7 @@ use sqlx::sqlite::{
 };
 
 use super::connection::Pool;
-use super::error::StoreError;
+use super::error::{StoreError, result_code};
 use super::migrations;
 use super::rows::PREPARED;
 
@@ -59,7 +59,17 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = options(path).busy_timeout(START_PATIENCE).connect().await.map_err(open_error)?;
-    migrations::sqlite().run(&mut connection).await?;
+    let migrations = migrations::sqlite();
+    let mut tries = migrations.iter().count();
+    while let Err(error) = migrations.run(&mut connection).await.map_err(StoreError::from) {
+        tries -= 1;
+        // sqlx keeps nobody else away from a file: what is there already was brought there by another process.
+        let is_there =
+            matches!(&error, StoreError::Database(error) if matches!(result_code(error), Some(1 | 19)));
+        if !is_there || tries == 0 {
+            return Err(error);
+        }
+    }
     Ok(connection)
 }
 

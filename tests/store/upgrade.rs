@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use roster::config::Database;
+use roster::store::Store;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -191,4 +192,18 @@ async fn is_taken_over(database: &Database, age: usize) {
     assert_eq!(site.deliver_as("msg_joined", joined.to_string()).await, "200 applied");
     assert_eq!(site.members("org_old").await, ["user_ada", "user_cyd"], "schema {age}");
     site.stop().await;
+}
+
+/// A service and a command, or several commands, may be started at the same moment.
+#[tokio::test]
+async fn many_may_meet_a_file_that_is_new() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::Sqlite(folder.path().join("roster.db"));
+        let open = || Store::open(&database);
+        let (one, two, three, four) = tokio::join!(open(), open(), open(), open());
+        for opened in [one, two, three, four] {
+            opened.unwrap().close().await;
+        }
+    }
 }
