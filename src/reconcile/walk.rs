@@ -197,7 +197,7 @@ impl Pass<'_> {
                 entity = entity.as_str(),
                 seen,
                 total = self.total(entity),
-                "Clerk showed fewer objects than it counts; what it did not show is not taken for gone"
+                "Clerk showed fewer objects than it counts; each of the others is asked for before it is taken for gone"
             );
         }
         self.progress.stage = next;
