@@ -183,7 +183,6 @@ pub(crate) fn unreadable(status: StatusCode) -> (String, String) {
     let id = id.to_str().unwrap_or_default();
     info_span!("request", request_id = id, method = "-", route = "-")
         .in_scope(|| info!(status = status.as_u16(), reason = problem.reason(), "refused"));
-    count(None, "-", status, Duration::ZERO);
     let body = problem.render_as(status, id);
     let length = body.len();
     let headers = format!(

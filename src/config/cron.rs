@@ -28,7 +28,8 @@ fn is_part(part: &str, form: &Field) -> bool {
             _ if range == "*" => true,
             Some((first, last)) => {
                 // As the end of a week Sunday is the seventh day.
-                let last = if last.eq_ignore_ascii_case("sun") { "7" } else { last };
+                let is_end_of_week = form.2 == DAYS && last.eq_ignore_ascii_case("sun");
+                let last = if is_end_of_week { "7" } else { last };
                 matches!((number(first, form), number(last, form)), (Some(first), Some(last)) if first <= last)
             }
             None => number(range, form).is_some(),
@@ -81,6 +82,7 @@ mod tests {
             "- * * * *",
             "+5 * * * *",
             "*/+5 * * * *",
+            "0 5-sun * * *",
         ] {
             assert!(!is_valid(bad), "{bad}");
         }

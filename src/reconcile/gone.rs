@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::Stage;
-use crate::clerk::backend_api::{ApiError, Fetched, MAX_IDS, Order};
+use crate::clerk::backend_api::{ApiError, Fetched, MAX_IDS, Order, Page};
 use crate::domain::Known;
 use crate::domain::difference;
 use crate::domain::{Change, Entity, InvitationId, MembershipId, OrganizationId, UserId};
@@ -107,7 +107,6 @@ impl Pass<'_> {
     async fn doubt_members_lists(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         let since_ms = self.progress.started_at_ms..i64::MAX;
         let witnesses = self.store.unseen(Entity::Memberships, since_ms, "", WITNESSES).await?;
-        let mut is_shown = false;
         for Unseen { id, organization_id, user_id, .. } in &witnesses {
             let (Some(Ok(organization_id)), Some(Ok(user_id))) = (
                 organization_id.as_deref().map(OrganizationId::parse),
@@ -118,19 +117,15 @@ impl Pass<'_> {
             let users = [user_id];
             let call = self.api.organization_memberships_of(&organization_id, &users);
             let shown = self.said(call).await?.map(|page| page.value.changes).unwrap_or_default();
-            is_shown |= shown.iter().any(|change| difference::id(change) == Some(id.as_str()));
-        }
-        if is_shown {
-            return Ok(());
+            if shown.iter().any(|change| difference::id(change) == Some(id.as_str())) {
+                return Ok(());
+            }
         }
         let mut whole = HashSet::new();
         let organizations = gone.memberships.values().filter_map(organization_of);
         for id in organizations.cloned().collect::<BTreeSet<_>>() {
             let is_whole = match self.said(self.api.organization_memberships_page(&id, 1, 0)).await? {
-                Some(list) => {
-                    let count = self.said(self.api.members_count(&id)).await?.and_then(|count| count.value);
-                    count.is_some() && count == list.value.total_count
-                }
+                Some(list) => self.shows_all(&id, &list.value).await?,
                 // Then they were concluded from that.
                 None => matches!(self.confirm(self.api.organization(&id)).await?, Confirmed::Gone { .. }),
             };
@@ -145,6 +140,18 @@ impl Pass<'_> {
             warn!(kept, "Clerk's lists of members do not show those who are there; nothing is concluded");
         }
         Ok(())
+    }
+
+    /// Whether the members of an organization are as many as Clerk counts, and can be asked for; `list` begins with one.
+    async fn shows_all(&self, organization_id: &OrganizationId, list: &Page) -> Result<bool, WalkError> {
+        let count = self.said(self.api.members_count(organization_id)).await?.and_then(|count| count.value);
+        if count.is_none() || count != list.total_count {
+            return Ok(false);
+        }
+        let Some(Change::Membership(member)) = list.changes.first() else { return Ok(count == Some(0)) };
+        let users = std::slice::from_ref(&member.content.user_id);
+        let asked_for = self.said(self.api.organization_memberships_of(organization_id, users)).await?;
+        Ok(asked_for.is_some_and(|asked_for| asked_for.value.received > 0))
     }
 
     /// What Clerk says; `None` when that is nothing that can be relied on.

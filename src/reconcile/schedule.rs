@@ -198,17 +198,20 @@ impl Runner {
                     error!(error = &error as &dyn std::error::Error, "the last pass cannot be looked up");
                 }
             }
+            // Without a pass that came to its end, the newest changes are all there ever were.
+            let is_filled = matches!(self.store.last_completed_pass().await, Ok(Some(_)));
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
                 Some(ask) = self.asked.recv() => {
                     self.pass(ask).await;
                 }
-                Some(()) = self.incremental.recv(), if !self.gate.is_closed() => {
+                Some(()) = self.incremental.recv(), if is_filled => {
                     self.answer(Kind::Incremental).await?;
                 }
-                () = tokio::time::sleep(retry) => retry = (retry * 2).min(RETRY.1),
+                () = tokio::time::sleep(retry) => {}
             }
+            retry = (retry * 2).min(RETRY.1);
         }
     }
 

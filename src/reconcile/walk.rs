@@ -47,10 +47,18 @@ impl Pass<'_> {
             behind.extend(page.changes.iter().filter_map(difference::id).map(str::to_owned));
             behind.extend(page.last_id.clone());
             // Whoever does not know cursors shows the same page for ever.
-            if page.received == 0 || behind.last() == cursor.as_ref() {
+            let moves_on = behind.last() != cursor.as_ref();
+            if page.received == 0 || !moves_on {
                 empty += 1;
                 let count = self.count_users().await?;
-                if self.progress.entities.users.seen >= count || empty >= EMPTY_TRIES {
+                if self.progress.entities.users.seen >= count {
+                    break;
+                }
+                if page.received > 0 {
+                    let what = "the list of users does not go on behind the last of a page".to_owned();
+                    return Err(ApiError::Garbage { what }.into());
+                }
+                if empty >= EMPTY_TRIES {
                     break;
                 }
                 continue;

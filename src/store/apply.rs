@@ -148,7 +148,7 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     journal::erase(&mut script, &erased_users, &nameless);
     let places = project::places(&script.run(db).await?.take(places))?;
     let (touched, version) = model.project(db, places).await?;
-    let (touched, erased) = (touched.all(), !erased_users.is_empty() || !nameless.is_empty());
+    let (touched, erased) = (touched.all(), model.forgets());
     let version_before = model.last_version();
     Ok(Written { outcomes, version, version_before, erased, touched, last_applied_ms })
 }

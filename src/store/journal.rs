@@ -192,6 +192,7 @@ mod tests {
             (&ERASE_USERS, "SEARCH events USING INDEX events_by_user (user_id=?)"),
             (&ERASE_MEMBERSHIPS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
             (&ERASE_INVITATIONS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
+            (&ERASE_NAMELESS, "SEARCH events USING INDEX events_by_object (object_id=?)"),
         ] {
             for rows in [1, 4] {
                 let plan = plan(statement.over_lot(rows)).await;

@@ -2,7 +2,8 @@
 //!
 //! The files of one number say the same twice. On several instances the old program runs beside the new one for a
 //! while: from the first release on (the files after 0007) a migration adds, and what nobody uses any more is removed by
-//! a later release. A column that is added costs the old program one more try of a batch.
+//! a later release. A column that is added costs the old program one more try of a
+//! batch, and an answer of 503 for each connection that reads the table.
 
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};

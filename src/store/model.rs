@@ -44,6 +44,8 @@ struct Grown {
     organizations: BTreeMap<OrganizationId, Growth>,
     memberships: BTreeSet<MembershipId>,
     invitations: BTreeSet<InvitationId>,
+    /// Whether somebody whom nobody has named has accepted one.
+    forgets: bool,
     /// Where memberships are, and were, that decide anew who is listed.
     places: BTreeSet<Place>,
     /// Those of them at which somebody may have to be taken off the list.
@@ -300,6 +302,7 @@ impl Model {
     ) -> Effect {
         let state = self.invitations.entry(id.clone()).or_default();
         let effect = merge(state);
+        self.grown.forgets |= effect == Effect::Visible && is_accepted_by_nobody_known(state);
         if effect != Effect::None {
             self.grown.invitations.insert(id.clone());
         }
@@ -356,6 +359,11 @@ impl Model {
         let joined = self.grown.memberships.iter().filter_map(|id| Some(&self.memberships.get(id)?.user_id));
         let users = self.grown.users.keys().chain(accepted).chain(joined);
         users.filter(|id| self.is_user_deleted(id)).collect()
+    }
+
+    /// Whether this batch may blank what was there before it.
+    pub(super) fn forgets(&self) -> bool {
+        self.grown.forgets || !self.erased_users().is_empty()
     }
 
     /// Invitations that this batch found accepted, by somebody whom nobody has named: nothing would lead from the user,

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection as _;
@@ -32,29 +32,36 @@ pub(super) fn has_log(path: &Path) -> bool {
     std::fs::metadata(sqlite::log_of(path)).is_ok_and(|log| log.len() > 0)
 }
 
+/// Whether the log may hold what this process has erased.
+#[derive(Default)]
+struct Debt {
+    erasures: AtomicU64,
+    /// How many of them there were before the log was last cut.
+    cut: AtomicU64,
+}
+
 /// Hears of every erasure, and cuts the log after it.
 pub(super) struct Scrub {
     path: PathBuf,
     erased: Arc<Notify>,
-    /// Whether the log may hold what this process has erased.
-    is_owed: Arc<AtomicBool>,
+    debt: Arc<Debt>,
     task: AbortOnDropHandle<()>,
 }
 
 impl Scrub {
     /// Starts the task. A log that was there before may hold what was erased by a process that was killed.
     pub(super) fn start(path: PathBuf, has_old_log: bool) -> Self {
-        let (erased, is_owed) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (erased, debt) = (Arc::new(Notify::new()), Arc::new(Debt::default()));
         if has_old_log {
             erased.notify_one();
         }
-        let task = tokio::spawn(run(path.clone(), Arc::clone(&erased), Arc::clone(&is_owed)));
-        Self { path, erased, is_owed, task: AbortOnDropHandle::new(task) }
+        let task = tokio::spawn(run(path.clone(), Arc::clone(&erased), Arc::clone(&debt)));
+        Self { path, erased, debt, task: AbortOnDropHandle::new(task) }
     }
 
     /// Something was erased.
     pub(super) fn erased(&self) {
-        self.is_owed.store(true, Ordering::SeqCst);
+        self.debt.erasures.fetch_add(1, Ordering::SeqCst);
         self.erased.notify_one();
     }
 
@@ -63,7 +70,8 @@ impl Scrub {
     pub(super) async fn finish(self) {
         self.task.abort();
         _ = self.task.await;
-        if !self.is_owed.load(Ordering::SeqCst) || !has_log(&self.path) {
+        let is_owed = self.debt.erasures.load(Ordering::SeqCst) > self.debt.cut.load(Ordering::SeqCst);
+        if !is_owed || !has_log(&self.path) {
             return;
         }
         match cut_patiently(&self.path, LAST_TRIES).await {
@@ -74,23 +82,25 @@ impl Scrub {
     }
 }
 
-async fn run(path: PathBuf, erased: Arc<Notify>, is_owed: Arc<AtomicBool>) {
+async fn run(path: PathBuf, erased: Arc<Notify>, debt: Arc<Debt>) {
     loop {
         erased.notified().await;
         let mut pause = PAUSE;
         loop {
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
-            // Before the log is cut: what is erased meanwhile is owed again.
-            let was_owed = is_owed.swap(false, Ordering::SeqCst);
+            // What is erased while the log is cut may still be in it.
+            let erasures = debt.erasures.load(Ordering::SeqCst);
             match truncate_log(&path).await {
-                Ok(true) => break,
+                Ok(true) => {
+                    debt.cut.store(erasures, Ordering::SeqCst);
+                    break;
+                }
                 Ok(false) => tracing::debug!("the log is in use; what was erased leaves it later"),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut");
                 }
             }
-            is_owed.fetch_or(was_owed, Ordering::SeqCst);
         }
     }
 }

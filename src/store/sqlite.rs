@@ -9,6 +9,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
+use tokio::time::{Instant, sleep};
 
 use super::connection::Pool;
 use super::error::{StoreError, result_code};
@@ -23,6 +24,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same at the start, where nobody is kept waiting.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait where SQLite does not.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// How many pages the log grows by before a commit writes it back. What is written again meanwhile, which is most of
 /// the upper pages and in a pass many of the others, is written back once. See `checkpoint.rs` for deliveries.
@@ -58,7 +61,7 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
     let open_error =
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
-    let mut connection = options(path).busy_timeout(START_PATIENCE).connect().await.map_err(open_error)?;
+    let mut connection = connect_at_start(path).await.map_err(open_error)?;
     let migrations = migrations::sqlite();
     let mut tries = migrations.iter().count();
     while let Err(error) = migrations.run(&mut connection).await.map_err(StoreError::from) {
@@ -71,6 +74,17 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
         }
     }
     Ok(connection)
+}
+
+async fn connect_at_start(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let until = Instant::now() + START_PATIENCE;
+    loop {
+        match options(path).busy_timeout(START_PATIENCE).connect().await {
+            // SQLite lets nobody wait who gives a new file its log while another one does.
+            Err(error) if result_code(&error) == Some(5) && Instant::now() < until => sleep(MOMENT).await,
+            opened => return opened,
+        }
+    }
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {

@@ -136,23 +136,26 @@ async fn whoever_takes_nothing_of_an_answer_is_given_up() {
 async fn whoever_takes_nothing_of_an_answer_over_http_2_is_given_up() {
     const LENGTH: usize = 256 * 1024;
     const WINDOW: u32 = 64 * 1024;
-    let server = start(Router::new().route("/", get(|| async { "x".repeat(LENGTH) }))).await;
-    let ask = async || {
+    let routes = Router::new().route("/", get(|| async { "x".repeat(LENGTH) }));
+    let server = start(routes.route("/few", get(|| async { "few" }))).await;
+    let ask = async |path: &str, window: u32| {
         let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
-        let client = client.http2_initial_stream_window_size(WINDOW).build().unwrap();
-        client.get(format!("http://{}/", server.address)).send().await.unwrap()
+        let client = client.http2_initial_stream_window_size(window).build().unwrap();
+        client.get(format!("http://{}{path}", server.address)).send().await.unwrap()
     };
-    let stuck = ask().await;
-    // Before the first ping, after which the connection itself may be given up.
-    tokio::time::sleep(Duration::from_secs(74)).await;
-    assert!(stuck.bytes().await.is_err());
+    for (path, window) in [("/", WINDOW), ("/", 0), ("/few", 0), ("/few", 1)] {
+        let stuck = ask(path, window).await;
+        // Before the first ping, after which the connection itself may be given up.
+        tokio::time::sleep(Duration::from_secs(74)).await;
+        assert!(stuck.bytes().await.is_err(), "{path} {window}");
+    }
 
     // Slow is not stuck.
-    let mut slow = ask().await;
+    let mut slow = ask("/", WINDOW).await;
     let mut taken = 0;
     while let Some(chunk) = slow.chunk().await.unwrap() {
         taken += chunk.len();
-        if taken < 32 * 1024 {
+        if taken < 128 * 1024 {
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
     }

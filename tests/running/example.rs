@@ -42,6 +42,20 @@ fn the_example_names_every_variable_once_and_each_has_its_line() {
 }
 
 #[test]
+fn the_readme_explains_every_setting() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+    // What `PORT` does stands in another row.
+    for setting in SETTINGS.iter().filter(|setting| setting.variable != "PORT") {
+        assert!(
+            rows.iter().any(|row| row.contains(&format!("`{}`", setting.variable))),
+            "{}",
+            setting.variable
+        );
+    }
+}
+
+#[test]
 fn the_example_is_a_configuration_that_is_accepted() {
     let (plain, whole) = example();
     let key = SigningKey::generate("ins_1").unwrap().public_pem().unwrap().replace('\n', "");
