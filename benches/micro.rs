@@ -138,7 +138,7 @@ fn list(bencher: Bencher, organization: usize) {
     let runtime = runtime();
     let (_folder, store) = runtime.block_on(store(TOWN.changes()));
     let query = MemberQuery {
-        organization_id: OrganizationId::parse(id("org", organization)).unwrap(),
+        organization_id: OrganizationId::parse(&id("org", organization)).unwrap(),
         order: Order::Account,
         after: None,
         limit: None,

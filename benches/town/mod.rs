@@ -74,7 +74,7 @@ fn user(number: usize) -> Change {
     let last_name = LAST_NAMES[number % LAST_NAMES.len()];
     let metadata = serde_json::from_value(serde_json::json!({ "team": number % 9 })).unwrap();
     let user = User {
-        id: UserId::parse(id("user", number)).unwrap(),
+        id: UserId::parse(&id("user", number)).unwrap(),
         first_name: Some(first_name.to_owned()),
         last_name: Some(last_name.to_owned()),
         username: Some(format!("{}{number}", first_name.to_lowercase())),
@@ -90,7 +90,7 @@ fn user(number: usize) -> Change {
 
 fn organization(number: usize) -> Change {
     let organization = Organization {
-        id: OrganizationId::parse(id("org", number)).unwrap(),
+        id: OrganizationId::parse(&id("org", number)).unwrap(),
         name: Some(format!("Organization {number}")),
         created_at_ms: FIRST_MS,
     };
@@ -101,9 +101,9 @@ fn membership(user: usize, organization: usize) -> Change {
     let at_ms = created_at_ms(user);
     let number = organization * 1_000_000 + user;
     let membership = Membership {
-        id: MembershipId::parse(id("orgmem", number)).unwrap(),
-        organization_id: OrganizationId::parse(id("org", organization)).unwrap(),
-        user_id: UserId::parse(id("user", user)).unwrap(),
+        id: MembershipId::parse(&id("orgmem", number)).unwrap(),
+        organization_id: OrganizationId::parse(&id("org", organization)).unwrap(),
+        user_id: UserId::parse(&id("user", user)).unwrap(),
         role: Role::new("member"),
         public_metadata: Metadata::default(),
         created_at_ms: at_ms,

@@ -101,7 +101,7 @@ pub(super) async fn user(
     let nobody = || Problem::new(Code::NotFound, "No member of your organization has this id.");
     // What cannot be an id is nobody's.
     let Path(id) = path.map_err(|_| nobody())?;
-    let user_id = UserId::parse(id).map_err(|_| nobody())?;
+    let user_id = UserId::parse(&id).map_err(|_| nobody())?;
     let store = &shared.api.store;
     let as_of_ms = store.as_of_ms();
     let page = store.members(&caller.one(user_id)).await?;

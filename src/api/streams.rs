@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn nobody_takes_all_places() {
         let streams = Arc::new(Streams::default());
-        let user = |number: usize| UserId::parse(format!("user_{number}")).unwrap();
+        let user = |number: usize| UserId::parse(&format!("user_{number}")).unwrap();
         let mut places: Vec<_> = (0..EACH).map(|_| streams.take(&user(0)).unwrap()).collect();
         assert_eq!(streams.take(&user(0)).unwrap_err().code, Code::RateLimited);
         places.extend((EACH..ALL).map(|number| streams.take(&user(number)).unwrap()));

@@ -190,9 +190,9 @@ impl<'a> Fields<'a> {
     pub(super) fn id<T, E>(
         &self,
         name: &str,
-        parse: impl FnOnce(String) -> Result<T, E>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, FieldError> {
-        let parsed = self.string(name)?.map(|text| parse(text.into_owned())).transpose();
+        let parsed = self.string(name)?.map(|text| parse(&text)).transpose();
         parsed.map_err(|_| self.error(name, "must be 1 to 255 printable ASCII characters"))
     }
 
@@ -200,7 +200,7 @@ impl<'a> Fields<'a> {
     pub(super) fn needed_id<T, E>(
         &self,
         name: &str,
-        parse: impl FnOnce(String) -> Result<T, E>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, FieldError> {
         self.id(name, parse)?.ok_or_else(|| self.error(name, "is missing"))
     }

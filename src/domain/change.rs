@@ -172,7 +172,7 @@ mod tests {
     fn an_invitation_that_has_ended_is_the_later_of_two_states_of_one_moment() {
         let version = |number: i64, status| {
             let invitation = Invitation {
-                id: InvitationId::parse(format!("orginv_{number}")).unwrap(),
+                id: InvitationId::parse(&format!("orginv_{number}")).unwrap(),
                 organization_id: None,
                 user_id: None,
                 email: None,

@@ -173,7 +173,7 @@ impl Pass<'_> {
 
     async fn gone_users(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         let unseen = self.unseen(Entity::Users).await?;
-        let ids: Vec<_> = unseen.into_iter().filter_map(|row| UserId::parse(row.id).ok()).collect();
+        let ids: Vec<_> = unseen.into_iter().filter_map(|row| UserId::parse(&row.id).ok()).collect();
         for batch in ids.chunks(MAX_IDS) {
             let shown = self.ask(self.api.users_by_ids(batch)).await?.value;
             let there: HashSet<String> = shown
@@ -197,7 +197,7 @@ impl Pass<'_> {
 
     async fn gone_organizations(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         let unseen = self.unseen(Entity::Organizations).await?;
-        for id in unseen.into_iter().filter_map(|row| OrganizationId::parse(row.id).ok()) {
+        for id in unseen.into_iter().filter_map(|row| OrganizationId::parse(&row.id).ok()) {
             match self.confirm(self.api.organization(&id)).await? {
                 Confirmed::Gone { at_ms } => _ = gone.organizations.insert(id, at_ms),
                 Confirmed::There(change) => self.take(Entity::Organizations, vec![*change]).await?,
@@ -216,7 +216,7 @@ impl Pass<'_> {
                 continue;
             };
             if let (Ok(id), Ok(organization), Ok(user)) =
-                (MembershipId::parse(id), OrganizationId::parse(organization), UserId::parse(user))
+                (MembershipId::parse(&id), OrganizationId::parse(&organization), UserId::parse(&user))
                 && !gone.users.contains_key(&user)
                 && !gone.organizations.contains_key(&organization)
             {
@@ -291,11 +291,11 @@ impl Pass<'_> {
     async fn gone_invitations(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         for row in self.unseen(Entity::Invitations).await? {
             let (Ok(id), Some(Ok(organization))) =
-                (InvitationId::parse(row.id), row.organization_id.map(OrganizationId::parse))
+                (InvitationId::parse(&row.id), row.organization_id.as_deref().map(OrganizationId::parse))
             else {
                 continue;
             };
-            let user = row.user_id.and_then(|user| UserId::parse(user).ok());
+            let user = row.user_id.and_then(|user| UserId::parse(&user).ok());
             if gone.organizations.contains_key(&organization)
                 || user.is_some_and(|user| gone.users.contains_key(&user))
             {

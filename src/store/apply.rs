@@ -66,6 +66,12 @@ impl Work {
         u32::try_from(kib.min(BUDGET_KIB)).unwrap_or(u32::MAX)
     }
 
+    /// How many deliveries write about as many pages: the changes of a pass share some of them.
+    pub(super) fn weight(&self) -> usize {
+        const CHANGES: usize = 16;
+        1 + self.changes().len() / CHANGES
+    }
+
     /// What it says.
     pub(super) fn changes(&self) -> &[Change] {
         match self {
@@ -148,7 +154,7 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
     journal::erase(&mut script, &erased_users, &nameless);
     let places = project::places(&script.run(db).await?.take(places))?;
     let (touched, version) = model.project(db, places).await?;
-    let (touched, erased) = (touched.all(), model.forgets());
+    let (touched, erased) = (touched.all(), !erased_users.is_empty() || model.forgets_nameless());
     let version_before = model.last_version();
     Ok(Written { outcomes, version, version_before, erased, touched, last_applied_ms })
 }

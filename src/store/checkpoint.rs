@@ -13,8 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::sqlite;
 
-/// How many pieces of work make a portion: some hundred pages. A pass writes many pages with each piece, and most of
-/// them again and again; its pages are left to the commits.
+/// How many deliveries make a portion, or what writes as many pages: some hundred, or some thousand of a pass.
 const PORTION: usize = 128;
 
 /// Counts what is written, and has the log written back.
@@ -31,9 +30,9 @@ impl Checkpoints {
         Self { written: 0, due, task: tokio::spawn(run(path, asked)) }
     }
 
-    /// So much was committed.
-    pub(super) fn wrote(&mut self, work: usize) {
-        self.written += work;
+    /// What so many deliveries write was committed.
+    pub(super) fn wrote(&mut self, deliveries: usize) {
+        self.written += deliveries;
         // What is committed while one portion waits is written back with it.
         if self.written >= PORTION && self.due.try_send(()).is_ok() {
             self.written = 0;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -238,7 +239,7 @@ where
 fn query<DB: Database>(text: SqlStr, cells: &[Cell<'_>]) -> Query<'static, DB, DB::Arguments>
 where
     DB::Arguments: IntoArguments<DB>,
-    for<'a> Option<&'a str>: Encode<'a, DB> + Type<DB>,
+    for<'a> Option<Arc<str>>: Encode<'a, DB> + Type<DB>,
     for<'a> String: Encode<'a, DB> + Type<DB>,
     for<'a> Option<i64>: Encode<'a, DB> + Type<DB>,
 {
@@ -246,7 +247,8 @@ where
         Cell::Text(Some(text)) if DB::NAME == Postgres::NAME && text.contains('\0') => {
             query.bind(storable(text).into_owned())
         }
-        Cell::Text(text) => query.bind(text),
+        // Of a `&str` SQLite's driver would make a `String` in an `Arc`.
+        Cell::Text(text) => query.bind(text.map(Arc::<str>::from)),
         Cell::Number(number) => query.bind(number),
     })
 }

@@ -122,7 +122,7 @@ mod tests {
     fn a_change_moves_the_number_of_its_organization() {
         let generations = Generations::new(None);
         let ids: Vec<_> =
-            (0..100).map(|number| OrganizationId::parse(format!("org_{number}")).unwrap()).collect();
+            (0..100).map(|number| OrganizationId::parse(&format!("org_{number}")).unwrap()).collect();
         let before: Vec<_> = ids.iter().map(|id| generations.of(id)).collect();
         generations.touch(&ids[..1]);
         assert!(generations.of(&ids[0]) > before[0]);

@@ -118,9 +118,9 @@ async fn accepted(
 }
 
 fn invitation(row: &Row, organization: &OrganizationId) -> Result<Invitation, StoreError> {
-    let user_id = row.try_get::<Option<String>, _>("user_id")?.map(UserId::parse).transpose();
+    let user_id = row.try_get::<Option<&str>, _>("user_id")?.map(UserId::parse).transpose();
     Ok(Invitation {
-        id: InvitationId::parse(row.try_get::<String, _>("id")?)
+        id: InvitationId::parse(row.try_get::<&str, _>("id")?)
             .map_err(|_| StoreError::Foreign("invitation id"))?,
         organization_id: Some(organization.clone()),
         user_id: user_id.map_err(|_| StoreError::Foreign("user id"))?,

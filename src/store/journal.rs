@@ -37,14 +37,14 @@ impl Delivery {
     pub(super) fn invitation_id(&self) -> Option<InvitationId> {
         let id =
             self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationInvitation."))?;
-        InvitationId::parse(id.clone()).ok()
+        InvitationId::parse(id).ok()
     }
 
     /// The membership that it is about.
     pub(super) fn membership_id(&self) -> Option<MembershipId> {
         let id =
             self.object_id.as_ref().filter(|_| self.event_type.starts_with("organizationMembership."))?;
-        MembershipId::parse(id.clone()).ok()
+        MembershipId::parse(id).ok()
     }
 }
 
@@ -56,8 +56,8 @@ pub(super) struct Entry<'a> {
 }
 
 static SETTLED: Statement<1> = Statement::new(
-    "SELECT e.message_id FROM events e
-    WHERE e.message_id IN (VALUES {rows}) AND e.outcome IN ('applied', 'stale')",
+    "SELECT e.message_id FROM (VALUES {rows}) AS r CROSS JOIN events e
+    WHERE e.message_id = r.column1 AND e.outcome IN ('applied', 'stale')",
 );
 
 pub(super) fn load_settled<'a>(

@@ -289,7 +289,7 @@ impl Row {
     fn member(self) -> Result<Member, StoreError> {
         Ok(Member {
             user: User {
-                id: UserId::parse(self.id).map_err(|_| StoreError::Foreign("user id"))?,
+                id: UserId::parse(&self.id).map_err(|_| StoreError::Foreign("user id"))?,
                 first_name: self.first_name,
                 last_name: self.last_name,
                 username: self.username,
@@ -302,7 +302,7 @@ impl Row {
             },
             user_updated_at_ms: self.updated_at_ms.unwrap_or_default(),
             last_sign_in_at_ms: self.last_sign_in_at_ms,
-            membership_id: MembershipId::parse(self.membership_id)
+            membership_id: MembershipId::parse(&self.membership_id)
                 .map_err(|_| StoreError::Foreign("membership id"))?,
             role: Role::new(&self.role),
             joined_at_ms: self.joined_at_ms,

@@ -28,8 +28,10 @@ pub(super) struct Model {
     organizations: BTreeMap<OrganizationId, OrganizationState>,
     memberships: BTreeMap<MembershipId, MembershipState>,
     invitations: BTreeMap<InvitationId, InvitationState>,
-    /// Of users that the batch does not change.
-    parents: BTreeMap<UserId, Parent>,
+    /// Of users that the batch does not change, those that may be listed, and by what.
+    keys: BTreeMap<UserId, Keys>,
+    /// Those of them that are deleted.
+    deleted_users: BTreeSet<UserId>,
     /// Of organizations that the batch does not change, those that are deleted.
     deleted_organizations: BTreeSet<OrganizationId>,
     /// Of the last batch that changed an answer.
@@ -152,7 +154,9 @@ impl Model {
     /// Takes what is known of users and organizations that the work does not change.
     fn learn_of(&mut self, answers: &mut Answers, asked: (Asked, Asked)) -> Result<(), StoreError> {
         let (users, organizations) = asked;
-        self.parents.extend(parents::users(answers.take(users))?);
+        let (keys, deleted) = parents::users(&answers.take(users))?;
+        self.keys.extend(keys);
+        self.deleted_users.extend(deleted);
         let deleted = parents::deleted_organizations(&answers.take(organizations))?;
         self.deleted_organizations.extend(deleted);
         Ok(())
@@ -284,7 +288,8 @@ impl Model {
                 let grown = &mut self.grown;
                 grown.ended.extend(ended.then(|| after.clone()));
                 grown.ended.extend(moved.then(|| before.clone()));
-                grown.places.extend([before, after]);
+                grown.places.extend(moved.then_some(before));
+                grown.places.insert(after);
             }
             self.grown.memberships.insert(id.clone());
         }
@@ -315,7 +320,7 @@ impl Model {
     fn is_user_deleted(&self, id: &UserId) -> bool {
         match self.users.get(id) {
             Some(user) => user.deleted_at_ms.is_some(),
-            None => self.parents.get(id).is_some_and(|parent| parent.deleted),
+            None => self.deleted_users.contains(id),
         }
     }
 
@@ -361,9 +366,9 @@ impl Model {
         users.filter(|id| self.is_user_deleted(id)).collect()
     }
 
-    /// Whether this batch may blank what was there before it.
-    pub(super) fn forgets(&self) -> bool {
-        self.grown.forgets || !self.erased_users().is_empty()
+    /// Whether this batch blanks what was there of somebody whom nobody has named.
+    pub(super) fn forgets_nameless(&self) -> bool {
+        self.grown.forgets
     }
 
     /// Invitations that this batch found accepted, by somebody whom nobody has named: nothing would lead from the user,
@@ -459,7 +464,7 @@ impl Model {
     fn keys_of(&self, user: &UserId) -> Option<Cow<'_, Keys>> {
         match self.users.get(user) {
             Some(state) => Parent::from(state).keys.map(Cow::Owned),
-            None => self.parents.get(user)?.keys.as_ref().map(Cow::Borrowed),
+            None => self.keys.get(user).map(Cow::Borrowed),
         }
     }
 }
@@ -481,8 +486,10 @@ impl Parents {
         self.users.extend(user.cloned());
     }
 
-    fn without(self, users: &BTreeSet<UserId>, organizations: &BTreeSet<OrganizationId>) -> Self {
-        Self { users: &self.users - users, organizations: &self.organizations - organizations }
+    fn without(mut self, users: &BTreeSet<UserId>, organizations: &BTreeSet<OrganizationId>) -> Self {
+        self.users.retain(|id| !users.contains(id));
+        self.organizations.retain(|id| !organizations.contains(id));
+        self
     }
 
     fn load<'a>(&'a self, script: &mut Script<'a>) -> (Asked, Asked) {

@@ -18,8 +18,8 @@ pub(super) struct Keys {
     pub(super) email_key: String,
 }
 
-/// A user as its memberships see it. By default, one of whom nothing is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A user as its memberships see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parent {
     pub(super) deleted: bool,
     /// `None` while the user is not listed anywhere.
@@ -38,32 +38,32 @@ impl From<&UserState> for Parent {
 
 static USERS: Statement<1> = Statement::new(
     "SELECT u.id, u.updated_at_ms, u.created_at_ms, u.email, u.deleted_at_ms
-    FROM users u WHERE u.id IN (VALUES {rows})",
+    FROM (VALUES {rows}) AS r CROSS JOIN users u WHERE u.id = r.column1",
 );
 
 pub(super) fn load_users<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
     script.add(&USERS, ids(users.map(UserId::as_str)))
 }
 
-/// Those of the users of whom anything is known.
-pub(super) fn users(rows: Vec<Row>) -> Result<BTreeMap<UserId, Parent>, StoreError> {
-    let mut parents = BTreeMap::new();
+/// The keys of those users that may be listed, and those that are deleted.
+pub(super) fn users(rows: &[Row]) -> Result<(BTreeMap<UserId, Keys>, BTreeSet<UserId>), StoreError> {
+    let (mut keys, mut deleted) = (BTreeMap::new(), BTreeSet::new());
     for row in rows {
-        let keys = match row.try_get::<Option<i64>, _>("updated_at_ms")? {
-            Some(_) => Some(Keys {
-                account_created_at_ms: row.try_get("created_at_ms")?,
-                email_key: email_key(row.try_get("email")?),
-            }),
-            None => None,
-        };
-        let deleted = row.try_get::<Option<i64>, _>("deleted_at_ms")?.is_some();
-        parents.insert(user_id(&row, "id")?, Parent { deleted, keys });
+        let id = user_id(row, "id")?;
+        if row.try_get::<Option<i64>, _>("deleted_at_ms")?.is_some() {
+            deleted.insert(id.clone());
+        }
+        if row.try_get::<Option<i64>, _>("updated_at_ms")?.is_some() {
+            let email_key = email_key(row.try_get("email")?);
+            keys.insert(id, Keys { account_created_at_ms: row.try_get("created_at_ms")?, email_key });
+        }
     }
-    Ok(parents)
+    Ok((keys, deleted))
 }
 
 static DELETED_ORGANIZATIONS: Statement<1> = Statement::new(
-    "SELECT o.id FROM organizations o WHERE o.id IN (VALUES {rows}) AND o.deleted_at_ms IS NOT NULL",
+    "SELECT o.id FROM (VALUES {rows}) AS r CROSS JOIN organizations o
+    WHERE o.id = r.column1 AND o.deleted_at_ms IS NOT NULL",
 );
 
 pub(super) fn load_deleted_organizations<'a>(

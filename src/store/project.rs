@@ -84,7 +84,8 @@ pub(super) fn users_are_known<'a>(script: &mut Script<'a>, users: impl Iterator<
 }
 
 static PLACES_OF_USERS: Statement<1> = Statement::new(
-    "SELECT DISTINCT m.organization_id, m.user_id FROM memberships m WHERE m.user_id IN (VALUES {rows})",
+    "SELECT DISTINCT m.organization_id, m.user_id
+    FROM (VALUES {rows}) AS r CROSS JOIN memberships m WHERE m.user_id = r.column1",
 );
 
 /// Every place of these users.

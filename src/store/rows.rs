@@ -182,7 +182,13 @@ impl Forms {
         } else {
             values
         };
-        self.text.replace("VALUES {rows}", &rows)
+        let text = self.text.replace("VALUES {rows}", &rows);
+        // A batch ends with the first statement that fails. To undo alone one that blanks a whole organization, SQLite would
+        // keep a copy of every page that it changes, in memory.
+        match text.strip_prefix("UPDATE ") {
+            Some(what) => format!("UPDATE OR ROLLBACK {what}"),
+            None => text,
+        }
     }
 
     /// The text for PostgreSQL, for any number of rows like this one: an array for each column, the parameters

@@ -28,7 +28,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(10);
 
 /// How many pages the log grows by before a commit writes it back. What is written again meanwhile, which is most of
-/// the upper pages and in a pass many of the others, is written back once. See `checkpoint.rs` for deliveries.
+/// the upper pages, is written back once. See `checkpoint.rs` for what is written back before.
 const LOG_PAGES: &str = "8192";
 
 /// The name of a file's log.
@@ -119,9 +119,10 @@ pub(super) fn bookkeeping(path: &Path) -> Pool {
     pool(1, options(path))
 }
 
-/// The connection of the one writer.
+/// The connection of the one writer. What a statement over many rows keeps to undo itself, a page of each tree for every
+/// row, stays in memory: in a file it would be as much again as what is written.
 pub(super) fn writer(path: &Path) -> Pool {
-    pool(1, options(path))
+    pool(1, options(path).pragma("temp_store", "memory"))
 }
 
 fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {

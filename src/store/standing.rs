@@ -66,7 +66,7 @@ pub(super) fn unlisted(json: &str) -> Result<Unlisted, StoreError> {
             ..Standing::default()
         };
         let Some(user) = user else { continue };
-        let user = UserId::parse(user).map_err(|_| StoreError::Foreign("user id"))?;
+        let user = UserId::parse(&user).map_err(|_| StoreError::Foreign("user id"))?;
         let standing = Standing {
             user_deleted: user_deleted.is_some(),
             user_banned: banned.is_some_and(|banned| banned != 0),

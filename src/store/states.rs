@@ -71,7 +71,8 @@ fn version_cells(version: Option<Version>) -> [Cell<'static>; 3] {
     ]
 }
 
-static LOAD_USERS: Statement<1> = Statement::new("SELECT u.* FROM users u WHERE u.id IN (VALUES {rows})");
+static LOAD_USERS: Statement<1> =
+    Statement::new("SELECT u.* FROM (VALUES {rows}) AS r CROSS JOIN users u WHERE u.id = r.column1");
 
 pub(super) fn load_users<'a>(script: &mut Script<'a>, users: &'a BTreeSet<UserId>) -> Asked {
     script.add(&LOAD_USERS, ids(users.iter().map(UserId::as_str)))
@@ -138,7 +139,7 @@ pub(super) fn save_users<'a>(
 }
 
 static LOAD_ORGANIZATIONS: Statement<1> =
-    Statement::new("SELECT o.* FROM organizations o WHERE o.id IN (VALUES {rows})");
+    Statement::new("SELECT o.* FROM (VALUES {rows}) AS r CROSS JOIN organizations o WHERE o.id = r.column1");
 
 pub(super) fn load_organizations<'a>(
     script: &mut Script<'a>,
@@ -200,7 +201,7 @@ pub(super) fn save_organizations<'a>(
 }
 
 static LOAD_MEMBERSHIPS: Statement<1> =
-    Statement::new("SELECT m.* FROM memberships m WHERE m.id IN (VALUES {rows})");
+    Statement::new("SELECT m.* FROM (VALUES {rows}) AS r CROSS JOIN memberships m WHERE m.id = r.column1");
 
 pub(super) fn load_memberships<'a>(
     script: &mut Script<'a>,
@@ -281,7 +282,7 @@ pub(super) fn save_memberships<'a>(
 }
 
 static LOAD_INVITATIONS: Statement<1> =
-    Statement::new("SELECT i.* FROM invitations i WHERE i.id IN (VALUES {rows})");
+    Statement::new("SELECT i.* FROM (VALUES {rows}) AS r CROSS JOIN invitations i WHERE i.id = r.column1");
 
 pub(super) fn load_invitations<'a>(
     script: &mut Script<'a>,

@@ -240,7 +240,7 @@ impl Writer {
             scrub.erased();
         }
         if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.wrote(work.len());
+            checkpoints.wrote(work.iter().map(|work| work.weight()).sum());
         }
         Ok(written.outcomes)
     }

@@ -81,7 +81,7 @@ impl Person {
     pub fn changes(self) -> [Change; 2] {
         let Self(user, role, last_sign_in_at_ms) = self;
         let membership = Membership {
-            id: MembershipId::parse(format!("orgmem_{}", user.id.as_str())).unwrap(),
+            id: MembershipId::parse(&format!("orgmem_{}", user.id.as_str())).unwrap(),
             organization_id: OrganizationId::parse("org_1").unwrap(),
             user_id: user.id.clone(),
             role: Role::new(role),

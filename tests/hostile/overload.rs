@@ -35,7 +35,7 @@ async fn block(store: &TestStore) -> SqliteConnection {
 }
 
 fn deletion(number: usize, payload: Option<String>) -> (Delivery, Vec<Change>) {
-    let id = UserId::parse(format!("user_{number}")).unwrap();
+    let id = UserId::parse(&format!("user_{number}")).unwrap();
     let delivery = Delivery {
         message_id: format!("msg_{number}"),
         event_type: "user.deleted",

@@ -94,7 +94,7 @@ pub fn listed(organization: usize) -> BTreeSet<String> {
 
 fn founded(organization: usize) -> Vec<Change> {
     let content = Organization {
-        id: OrganizationId::parse(organization_id(organization)).unwrap(),
+        id: OrganizationId::parse(&organization_id(organization)).unwrap(),
         name: Some(format!("Organization {organization}")),
         created_at_ms: 1,
     };
@@ -106,7 +106,7 @@ fn account(person: usize) -> Vec<Change> {
     let id = user_id(person);
     let team = if person.is_multiple_of(2) { "core" } else { "web" };
     let user = User {
-        id: UserId::parse(&*id).unwrap(),
+        id: UserId::parse(&id).unwrap(),
         first_name: Some(format!("Ada {id}")),
         last_name: (person % 7 != 3).then(|| format!("Straße {id}")),
         username: Some(format!("ada_{id}")),
@@ -125,15 +125,15 @@ fn account(person: usize) -> Vec<Change> {
     let mut changes =
         vec![Change::User { user: Observed::new(user, 5_000, 5_000), last_sign_in_at_ms: None }];
     if is_deleted(person) {
-        changes.push(Change::UserDeleted { id: UserId::parse(id).unwrap(), at_ms: 6_000 });
+        changes.push(Change::UserDeleted { id: UserId::parse(&id).unwrap(), at_ms: 6_000 });
     }
     changes
 }
 
 fn memberships(person: usize, organization: usize) -> Vec<Change> {
-    let organization_id = OrganizationId::parse(organization_id(organization)).unwrap();
-    let user_id = UserId::parse(user_id(person)).unwrap();
-    let id = |number| MembershipId::parse(format!("orgmem_{organization}_{person:03}_{number}")).unwrap();
+    let organization_id = OrganizationId::parse(&organization_id(organization)).unwrap();
+    let user_id = UserId::parse(&user_id(person)).unwrap();
+    let id = |number| MembershipId::parse(&format!("orgmem_{organization}_{person:03}_{number}")).unwrap();
     let joined = |number: i64, role| {
         let content = Membership {
             id: id(number),

@@ -162,7 +162,7 @@ impl Site {
 /// A person whose account is the older the smaller `number` is.
 pub fn user(name: &str, number: i64) -> Change {
     let content = User {
-        id: UserId::parse(format!("user_{name}")).unwrap(),
+        id: UserId::parse(&format!("user_{name}")).unwrap(),
         first_name: Some(name.to_owned()),
         last_name: None,
         username: None,
@@ -179,9 +179,9 @@ pub fn user(name: &str, number: i64) -> Change {
 
 pub fn membership(name: &str, organization: &str, role: &str) -> Change {
     let content = Membership {
-        id: MembershipId::parse(format!("orgmem_{name}")).unwrap(),
+        id: MembershipId::parse(&format!("orgmem_{name}")).unwrap(),
         organization_id: OrganizationId::parse(organization).unwrap(),
-        user_id: UserId::parse(format!("user_{name}")).unwrap(),
+        user_id: UserId::parse(&format!("user_{name}")).unwrap(),
         role: Role::new(role),
         public_metadata: Metadata::default(),
         created_at_ms: 1,

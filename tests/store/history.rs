@@ -80,11 +80,11 @@ pub fn history() -> impl Strategy<Value = Vec<Said>> {
 }
 
 fn user_id(prefix: &str, user: u8) -> UserId {
-    UserId::parse(format!("{prefix}user_{user}")).unwrap()
+    UserId::parse(&format!("{prefix}user_{user}")).unwrap()
 }
 
 fn organization_id(prefix: &str, organization: u8) -> OrganizationId {
-    OrganizationId::parse(format!("{prefix}org_{organization}")).unwrap()
+    OrganizationId::parse(&format!("{prefix}org_{organization}")).unwrap()
 }
 
 fn metadata(content: u8) -> Metadata {
@@ -94,8 +94,8 @@ fn metadata(content: u8) -> Metadata {
 impl Step {
     /// The change that the store is given, with every id under `prefix`.
     pub fn change(&self, prefix: &str) -> Change {
-        let membership_id = |id: u8| MembershipId::parse(format!("{prefix}orgmem_{id}")).unwrap();
-        let invitation_id = |id: u8| InvitationId::parse(format!("{prefix}orginv_{id}")).unwrap();
+        let membership_id = |id: u8| MembershipId::parse(&format!("{prefix}orgmem_{id}")).unwrap();
+        let invitation_id = |id: u8| InvitationId::parse(&format!("{prefix}orginv_{id}")).unwrap();
         match *self {
             Self::User { user, updated, observed, content, sign_in } => {
                 let state = User {

@@ -64,7 +64,7 @@ async fn what_is_larger_than_all_that_may_wait_is_written(kind: Kind) {
     let db = TestStore::on(kind).await;
     let user = |number| {
         let content = User {
-            id: UserId::parse(format!("user_{number:05}")).unwrap(),
+            id: UserId::parse(&format!("user_{number:05}")).unwrap(),
             first_name: None,
             last_name: None,
             username: None,

@@ -119,7 +119,7 @@ async fn answers(db: &TestStore) -> Vec<String> {
     let store = &db.store;
     let mut all = Answers(Vec::new());
     let organization = OrganizationId::parse("q-org_0").unwrap();
-    let user = |number: u8| UserId::parse(format!("q-user_{number}")).unwrap();
+    let user = |number: u8| UserId::parse(&format!("q-user_{number}")).unwrap();
     let filters = [
         Filter::default(),
         Filter::default().with_text("zo"),

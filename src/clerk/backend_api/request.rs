@@ -165,7 +165,8 @@ impl Caller {
             let error = ApiError::Down { what: format!("status {}", status.as_u16()), source: None };
             return Err(Failed { retry_after, ..Failed::for_now(error) });
         }
-        let mut body = Vec::new();
+        let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut body = Vec::with_capacity(length.min(MAX_BYTES));
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if body.len() + chunk.len() > MAX_BYTES {
                 let what = format!("more than {} MiB", MAX_BYTES / 1024 / 1024);

@@ -71,7 +71,7 @@ impl<'a> Unchecked<'a> {
 
     /// Checks the claims of a token whose signature is good.
     pub(super) fn check(&self, expected: &Expected, now_ms: i64) -> Result<(Claims, Times), TokenError> {
-        let Some(user_id) = self.sub.and_then(string).and_then(|sub| UserId::parse(sub).ok()) else {
+        let Some(user_id) = self.sub.and_then(string).and_then(|sub| UserId::parse(&sub).ok()) else {
             return Err(TokenError::Refused("`sub` is not a user id"));
         };
         if self.sid.and_then(string).is_none_or(|sid| sid.is_empty()) {
@@ -141,7 +141,7 @@ impl<'a> Unchecked<'a> {
         let role = optional_string(role, "the organization role is not a string")?;
         // Clerk's own libraries take an empty one for none.
         let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(None) };
-        match OrganizationId::parse(id) {
+        match OrganizationId::parse(&id) {
             Ok(id) => Ok(Some(ActiveOrganization { id, role: role.as_deref().map(Role::new) })),
             Err(_) => Err(TokenError::Refused("the organization's id is not an id")),
         }
