@@ -21,7 +21,7 @@
 //!
 //! - delivery: bytes, verify, `clerk::event`, `domain::Change`, `store.deliver`, and only then 2xx
 //! - pass: `clerk::backend_api`, `reconcile::walk`, `domain::Change`, `store.apply_up_to`
-//! - request: token, `api::Caller`, `MemberQuery`, `store.members`, `Page`, JSON
+//! - request: token, `api::Caller`, `MemberQuery`, `store.roll` or `store.each_member`, JSON row by row
 
 pub mod api;
 pub mod app;

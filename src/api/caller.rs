@@ -103,8 +103,9 @@ impl Caller {
     }
 
     /// What is known of it now; `None` when that contradicts its token.
-    pub(super) async fn standing(&self, store: &Store) -> Result<Option<Standing>, StoreError> {
-        let standing = store.standing(&self.organization_id, &self.user_id).await?;
+    pub(super) async fn standing(&self, shared: &Shared) -> Result<Option<Standing>, StoreError> {
+        let snapshots = &shared.snapshots;
+        let standing = snapshots.standing(&shared.api.store, &self.organization_id, &self.user_id).await?;
         let stands = standing.role(self.role.as_ref(), self.issued_at_ms).is_ok();
         Ok(stands.then_some(standing))
     }

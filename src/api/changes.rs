@@ -229,7 +229,7 @@ impl Stream {
 
     /// Whether the caller may still hear of this.
     async fn stands(&mut self) -> Result<bool, StoreError> {
-        let Some(standing) = self.caller.standing(&self.shared.api.store).await? else { return Ok(false) };
+        let Some(standing) = self.caller.standing(&self.shared).await? else { return Ok(false) };
         let now = Instant::now();
         self.look = if standing.membership.is_some() { now + BEAT } else { now + LOOK };
         Ok(true)

@@ -72,17 +72,18 @@ impl App {
             }
             None => None,
         };
+        let hydrator =
+            backend_api.as_ref().map(|api| Hydrator::start(store.clone(), api.clone(), stop.clone()));
         let console = Console {
             store: store.clone(),
             token: config.ops_token,
             trigger: schedule.as_ref().map(Schedule::trigger),
             gate: gate.clone(),
             instance_id: config.instance_id.clone(),
+            hydrator: hydrator.clone(),
             address: config.ops_listen.ip(),
         };
         let ops = ops.router(console, stop.clone()).await?;
-        let hydrator =
-            backend_api.as_ref().map(|api| Hydrator::start(store.clone(), api.clone(), stop.clone()));
         let patience = Duration::from_millis(config.read_through_ms.into());
         let read_through = backend_api.as_ref().map(|api| ReadThrough::new(store.clone(), api, patience));
 
@@ -180,8 +181,7 @@ impl Running {
 
 /// The way to Clerk's Backend API, for the service and for the commands; `None` without a secret key.
 pub fn backend_api(config: &Config) -> anyhow::Result<Option<BackendApi>> {
-    let with_key =
-        |key: &SecretString| BackendApi::new(&config.api_url, key.clone(), Some(config.clerk_rate));
+    let with_key = |key: &SecretString| BackendApi::new(&config.api_url, key.clone(), config.clerk_rate);
     config.secret_key.as_ref().map(with_key).transpose()
 }
 

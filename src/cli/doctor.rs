@@ -224,7 +224,7 @@ async fn clerk_api(config: &Config, key_ids: &[String]) -> (Finding, Option<i64>
         return (Warning(text.to_owned()), None);
     };
     let patience = Patience { timeout: Duration::from_secs(10), retries: 1, ..Patience::default() };
-    let api = BackendApi::with_patience(&config.api_url, key.clone(), Some(config.clerk_rate), patience);
+    let api = BackendApi::with_patience(&config.api_url, key.clone(), config.clerk_rate, patience);
     let instance = match &api {
         Ok(api) => api.instance().await.map_err(anyhow::Error::from),
         Err(error) => Err(anyhow::anyhow!("{error:#}")),

@@ -182,7 +182,8 @@ async fn retry_all(
     let mut printer = Printer::new(json);
     let (mut unknown, mut unsettled) = (Vec::new(), 0_u64);
     let mut again = async |event: StoredEvent| -> Result<bool, Failure> {
-        let retried = retry(store, &event, config.instance_id.as_deref()).await;
+        // Where the user of a membership is missing, the service's next full pass brings it.
+        let retried = retry(store, &event, config.instance_id.as_deref(), None).await;
         let retried = retried.with_context(|| format!("`{}` could not be applied", event.message_id))?;
         unsettled += u64::from(!retried.is_taken());
         printer.event(&after(event, &retried));

@@ -103,7 +103,7 @@ pub const SETTINGS: &[Setting] = &[
         "CLERK_INSTANCE_ID",
         "clerk-instance-id",
         "ins_2aBcDeFgHiJkLmNoPqRsTuVwXyZ",
-        "Events of another instance, or of none, are ignored",
+        "Events of another instance, or of none, are ignored, and no pass runs with the key of another one",
     ),
     setting(
         "ROSTER_CLERK_RATE",

@@ -14,8 +14,9 @@ pub struct Version {
     pub updated_at_ms: i64,
     /// The envelope's `timestamp`, or Clerk's own clock when the state was asked for.
     pub observed_at_ms: i64,
-    /// The first eight bytes of the SHA-256 of the content, below zero for one that may still go on: of two states of
-    /// the same moment that which has ended is the later one. The upper half of a membership's is of its place alone.
+    /// The first eight bytes of the SHA-256 of the content. Below zero while the state may still change, so that of two of
+    /// one moment the final one is the later. The upper half of a membership's is the digest of its organization and
+    /// user alone, which stays when its content is blanked.
     pub content_digest: i64,
 }
 
@@ -140,6 +141,13 @@ pub enum Change {
         /// When, as far as is known.
         at_ms: i64,
     },
+}
+
+impl Change {
+    /// The user whom it makes a member, and without whom nobody is listed.
+    pub fn member(&self) -> Option<&UserId> {
+        if let Self::Membership(membership) = self { Some(&membership.content.user_id) } else { None }
+    }
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ impl Serving {
 
     async fn retry(&self, event: &StoredEvent) -> Result<serde_json::Value, StoreError> {
         let console = &self.console;
-        let retried = retry(&console.store, event, console.instance_id.as_deref()).await?;
+        let retried =
+            retry(&console.store, event, console.instance_id.as_deref(), console.hydrator.as_ref()).await?;
         let (id, outcome) = (&event.message_id, retried.as_str());
         info!(action = "retry", id, outcome, "an action of the console");
         Ok(json!({"id": id, "outcome": outcome, "error": retried.reason()}))

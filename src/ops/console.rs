@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{actions, stream};
 use crate::api::only;
 use crate::api::problem::{Code, Problem};
+use crate::reconcile::hydrate::Hydrator;
 use crate::reconcile::schedule::{Gate, Trigger};
 use crate::store::Store;
 
@@ -51,6 +52,8 @@ pub struct Console {
     pub gate: Gate,
     /// `CLERK_INSTANCE_ID`
     pub instance_id: Option<String>,
+    /// Fetches users who are missing; `None` without a secret key.
+    pub hydrator: Option<Hydrator>,
     /// The address of the listener.
     pub address: IpAddr,
 }

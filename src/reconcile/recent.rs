@@ -7,7 +7,6 @@ use super::progress::Stage;
 use super::walk::EMPTY_TRIES;
 use crate::clerk::backend_api::{ApiError, Order};
 use crate::domain::{Change, Entity};
-use crate::store::StoreError;
 
 /// How far a pass looks back beyond the start of the last one: clocks differ, and lists lag.
 const OVERLAP_MS: i64 = 5 * 60 * 1_000;
@@ -48,17 +47,17 @@ impl Pass<'_> {
 
     /// Compares how much is known with how much Clerk says there is. The pass has done its work by now, so
     /// whatever becomes of this does not change its outcome.
-    pub(super) async fn compare_counts(&mut self) -> Result<(), StoreError> {
-        if self.dry.is_some() {
-            return Ok(());
+    pub(super) async fn compare_counts(&mut self) {
+        if self.dry.is_none()
+            && let Err(error) = self.try_to_compare_counts().await
+        {
+            debug!(error = &error as &dyn std::error::Error, "the counts cannot be compared");
         }
-        match self.ask(self.api.users_count()).await {
-            Ok(users) => _ = self.progress.totals.insert(Entity::Users, users.value),
-            Err(error) => {
-                debug!(error = &error as &dyn std::error::Error, "the counts cannot be compared");
-                return Ok(());
-            }
-        }
+    }
+
+    async fn try_to_compare_counts(&mut self) -> Result<(), WalkError> {
+        let users = self.ask(self.api.users_count()).await?;
+        self.progress.totals.insert(Entity::Users, users.value);
         for entity in Entity::ALL {
             let Some(&total) = self.progress.totals.get(&entity) else { continue };
             let here = self.store.count(entity).await?;

@@ -28,6 +28,8 @@ const LEASE: Duration = Duration::from_secs(15);
 const RENEWAL: Duration = Duration::from_secs(4);
 /// How long a renewal may take.
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(3);
+/// How often whoever waits for it looks.
+const MOMENT: Duration = Duration::from_millis(500);
 /// A pass that stopped longer ago than this is not resumed: too much has changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -133,10 +135,7 @@ impl Reconciler {
         }
         // Each run is a holder of its own, so that clones keep each other out as well.
         let holder = Self { owner: format!("{} {}", self.owner, random_id()), ..self.clone() };
-        let asked = Instant::now();
-        if !holder.renew().await? {
-            return Ok(None);
-        }
+        let Some(asked) = holder.take_lease(stop, glance).await? else { return Ok(None) };
         let stop = stop.child_token();
         let lost = CancellationToken::new();
         // Not even a panic may leave it beating.
@@ -149,10 +148,42 @@ impl Reconciler {
         heart.abort();
         // A renewal under way must not come after the release.
         let _ = (&mut heart).await;
-        if !lost.is_cancelled() {
-            self.store.release_lease(&holder.owner).await?;
+        if !lost.is_cancelled()
+            && let Err(error) = self.store.release_lease(&holder.owner).await
+        {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the lease was not given back; it ends by itself"
+            );
         }
         finished.map(Some)
+    }
+
+    /// Takes the lease; answers when it asked for it. A command waits for one that nobody renews: its holder has died.
+    async fn take_lease(
+        &self,
+        stop: &CancellationToken,
+        glance: &(dyn Fn(Glance) + Sync),
+    ) -> Result<Option<Instant>, StoreError> {
+        let began = Instant::now();
+        if self.renew().await? {
+            return Ok(Some(began));
+        }
+        if !self.is_command {
+            return Ok(None);
+        }
+        glance(Glance { seen: 0, total: 0, stage: "looking whether another pass is alive" });
+        let end = self.store.lease_end().await?;
+        while began.elapsed() < LEASE + RENEWAL && self.store.lease_end().await? == end {
+            if stop.run_until_cancelled(tokio::time::sleep(MOMENT)).await.is_none() {
+                break;
+            }
+            let asked = Instant::now();
+            if self.renew().await? {
+                return Ok(Some(asked));
+            }
+        }
+        Ok(None)
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {
@@ -305,7 +336,7 @@ impl Pass<'_> {
         if self.progress.kind == Kind::Incremental {
             let last = self.store.last_completed_pass().await?;
             self.take_recent(last.map_or(i64::MIN, |last| last.started_at_ms)).await?;
-            self.compare_counts().await?;
+            self.compare_counts().await;
             return Ok(false);
         }
         loop {
@@ -316,7 +347,7 @@ impl Pass<'_> {
                 Stage::Done => break,
             }
         }
-        self.compare_counts().await?;
+        self.compare_counts().await;
         Ok(Entity::ALL.iter().any(|entity| self.progress.entities.of(*entity).refused > 0))
     }
 

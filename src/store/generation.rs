@@ -13,6 +13,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::listener::ALL_HEAR;
 use crate::domain::OrganizationId;
 
 /// With a thousand organizations changed between two looks at one, it is read in vain once in 64 times.
@@ -21,9 +22,6 @@ const SLOTS: usize = 64 * 1024;
 /// Stands for "not known"; no event happened then.
 const NEVER: i64 = i64::MIN;
 
-/// Others are heard several times a second. Whoever has heard nothing for so long stood still, and does not know yet
-/// what was written meanwhile.
-const STOOD_STILL: Duration = Duration::from_secs(2);
 /// Stands for "nobody else writes".
 const ALONE: u64 = u64::MAX;
 
@@ -61,8 +59,9 @@ impl Generations {
 
     fn is_in_doubt(&self) -> bool {
         let heard_ms = self.heard_ms.load(Ordering::SeqCst);
+        // Others are heard several times a second. Whoever stood still does not know yet what was written meanwhile.
         let stood_still =
-            heard_ms != ALONE && self.born.elapsed() > Duration::from_millis(heard_ms) + STOOD_STILL;
+            heard_ms != ALONE && self.born.elapsed() > Duration::from_millis(heard_ms) + ALL_HEAR;
         stood_still || self.in_doubt.load(Ordering::SeqCst)
     }
 
@@ -150,7 +149,7 @@ mod tests {
         let mut generations = Generations::new(None);
         generations.born = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
         let id = OrganizationId::parse("org_1").unwrap();
-        generations.trust(Instant::now().checked_sub(STOOD_STILL + Duration::from_millis(50)).unwrap());
+        generations.trust(Instant::now().checked_sub(ALL_HEAR + Duration::from_millis(50)).unwrap());
         assert!(generations.of(&id) < generations.of(&id));
         generations.trust(Instant::now());
         assert_eq!(generations.of(&id), generations.of(&id));

@@ -349,6 +349,11 @@ impl Store {
         passes::take_lease(&self.bookkeeping, owner, now_ms, expires_at_ms).await
     }
 
+    /// When the lease on reconciliation ends if nobody renews it, in Unix milliseconds; `None` when nobody has it.
+    pub async fn lease_end(&self) -> Result<Option<i64>, StoreError> {
+        passes::lease_end(&self.bookkeeping).await
+    }
+
     /// Takes the lease from a dead holder whose name begins with `owners`; true when there was one.
     pub async fn clear_lease(&self, owners: &str) -> Result<bool, StoreError> {
         passes::clear_lease(&self.bookkeeping, owners).await

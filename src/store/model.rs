@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::journal::{self, Delivery};
 use super::listener;
-use super::parents::{self, Keys, Parent};
+use super::parents::{self, Keys, Parent, Parents};
 use super::project::{self, Place};
 use super::rows::{Answers, Asked, Script};
 use super::states;
@@ -378,8 +378,8 @@ impl Model {
         grown.filter(|id| self.invitations.get(id).is_some_and(is_accepted_by_nobody_known)).collect()
     }
 
-    /// Saves what grew. Asks for every place of those who changed. Whether it sees those that this batch makes or leaves
-    /// depends on the database; they are among those that grew anyway.
+    /// Saves what grew, and asks for every place of the users who changed. SQLite sees those of this batch there, PostgreSQL
+    /// does not; they are in `grown.places` in either case.
     pub(super) fn save<'a>(&'a self, script: &mut Script<'a>) -> Asked {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(script, users.iter().filter(|(id, _)| grown.users.contains_key(id)));
@@ -466,35 +466,6 @@ impl Model {
             Some(state) => Parent::from(state).keys.map(Cow::Owned),
             None => self.keys.get(user).map(Cow::Borrowed),
         }
-    }
-}
-
-/// Users and organizations that a batch has to know.
-#[derive(Default)]
-struct Parents {
-    users: BTreeSet<UserId>,
-    organizations: BTreeSet<OrganizationId>,
-}
-
-impl Parents {
-    fn of_membership(&mut self, organization: &OrganizationId, user: &UserId) {
-        self.of_invitation(Some(organization), Some(user));
-    }
-
-    fn of_invitation(&mut self, organization: Option<&OrganizationId>, user: Option<&UserId>) {
-        self.organizations.extend(organization.cloned());
-        self.users.extend(user.cloned());
-    }
-
-    fn without(mut self, users: &BTreeSet<UserId>, organizations: &BTreeSet<OrganizationId>) -> Self {
-        self.users.retain(|id| !users.contains(id));
-        self.organizations.retain(|id| !organizations.contains(id));
-        self
-    }
-
-    fn load<'a>(&'a self, script: &mut Script<'a>) -> (Asked, Asked) {
-        let users = parents::load_users(script, self.users.iter());
-        (users, parents::load_deleted_organizations(script, self.organizations.iter()))
     }
 }
 

@@ -36,14 +36,45 @@ impl From<&UserState> for Parent {
     }
 }
 
+/// Users and organizations that a batch has to know.
+#[derive(Default)]
+pub(super) struct Parents {
+    pub(super) users: BTreeSet<UserId>,
+    pub(super) organizations: BTreeSet<OrganizationId>,
+}
+
+impl Parents {
+    pub(super) fn of_membership(&mut self, organization: &OrganizationId, user: &UserId) {
+        self.of_invitation(Some(organization), Some(user));
+    }
+
+    pub(super) fn of_invitation(&mut self, organization: Option<&OrganizationId>, user: Option<&UserId>) {
+        self.organizations.extend(organization.cloned());
+        self.users.extend(user.cloned());
+    }
+
+    pub(super) fn without(
+        mut self,
+        users: &BTreeSet<UserId>,
+        organizations: &BTreeSet<OrganizationId>,
+    ) -> Self {
+        self.users.retain(|id| !users.contains(id));
+        self.organizations.retain(|id| !organizations.contains(id));
+        self
+    }
+
+    /// Asks for the users, and for those of the organizations that are deleted.
+    pub(super) fn load<'a>(&'a self, script: &mut Script<'a>) -> (Asked, Asked) {
+        let users = script.add(&USERS, ids(self.users.iter().map(UserId::as_str)));
+        let organizations = self.organizations.iter().map(OrganizationId::as_str);
+        (users, script.add(&DELETED_ORGANIZATIONS, ids(organizations)))
+    }
+}
+
 static USERS: Statement<1> = Statement::new(
     "SELECT u.id, u.updated_at_ms, u.created_at_ms, u.email, u.deleted_at_ms
     FROM (VALUES {rows}) AS r CROSS JOIN users u WHERE u.id = r.column1",
 );
-
-pub(super) fn load_users<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
-    script.add(&USERS, ids(users.map(UserId::as_str)))
-}
 
 /// The keys of those users that may be listed, and those that are deleted.
 pub(super) fn users(rows: &[Row]) -> Result<(BTreeMap<UserId, Keys>, BTreeSet<UserId>), StoreError> {
@@ -65,13 +96,6 @@ static DELETED_ORGANIZATIONS: Statement<1> = Statement::new(
     "SELECT o.id FROM (VALUES {rows}) AS r CROSS JOIN organizations o
     WHERE o.id = r.column1 AND o.deleted_at_ms IS NOT NULL",
 );
-
-pub(super) fn load_deleted_organizations<'a>(
-    script: &mut Script<'a>,
-    organizations: impl Iterator<Item = &'a OrganizationId>,
-) -> Asked {
-    script.add(&DELETED_ORGANIZATIONS, ids(organizations.map(OrganizationId::as_str)))
-}
 
 /// Those of the organizations that are deleted.
 pub(super) fn deleted_organizations(rows: &[Row]) -> Result<BTreeSet<OrganizationId>, StoreError> {

@@ -49,6 +49,13 @@ pub(super) async fn take_lease(
     Ok(db.acquire().await?.fetch_optional(TAKE, &cells).await?.is_some())
 }
 
+/// When it ends, if somebody has it.
+pub(super) async fn lease_end(db: &Pool) -> Result<Option<i64>, StoreError> {
+    let statement = "SELECT expires_at_ms FROM leases WHERE name = $1";
+    let row = db.acquire().await?.fetch_optional(statement, &[cell(RECONCILE)]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
 /// Takes the lease from whoever holds it, when the name of that owner begins with `owners`.
 pub(super) async fn clear_lease(db: &Pool, owners: &str) -> Result<bool, StoreError> {
     let statement = "DELETE FROM leases WHERE name = $1 AND substr(owner, 1, length($2)) = $2";

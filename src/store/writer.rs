@@ -295,7 +295,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks whether others have written; then anything may have changed.
+    /// Looks at what others have written, and touches the organizations that it is about: all of them when nobody can tell.
     async fn look(&mut self) {
         let looked = self.look_at_others().await;
         let watched = std::mem::replace(&mut self.watches, looked.is_ok());

@@ -9,7 +9,7 @@ use super::tally::{Tally, outcome};
 use super::verify::{Refused, Secrets};
 use crate::clerk::event::{self, Decoded, Reason, Subject};
 use crate::clock;
-use crate::domain::{Change, Outcome};
+use crate::domain::Outcome;
 use crate::reconcile::hydrate::Hydrator;
 use crate::store::{Delivery, Store, StoreError};
 
@@ -84,10 +84,7 @@ impl Receiver {
                 let occurred_at_ms = event.subject.occurred_at_ms;
                 tally.is_of(event_type);
                 span.record("event_type", event_type).record("message_id", &message_id);
-                let member = match &event.change {
-                    Change::Membership(membership) => Some(membership.content.user_id.clone()),
-                    _ => None,
-                };
+                let member = event.change.member().cloned();
                 let delivery = delivery(message_id.clone(), event.subject, clock::now_ms());
                 let outcome =
                     self.store.deliver(delivery, vec![event.change]).instrument(trace_span!("apply")).await?;

@@ -6,6 +6,7 @@
 use super::receive::delivery;
 use crate::clerk::event::{self, Decoded};
 use crate::domain::Outcome;
+use crate::reconcile::hydrate::Hydrator;
 use crate::store::{Store, StoreError, StoredEvent};
 
 /// What became of a dead letter.
@@ -50,11 +51,13 @@ impl Retried {
     }
 }
 
-/// Tries an event of the journal again. One that was applied, or stale, before is a duplicate.
+/// Tries an event of the journal again. One that was applied, or stale, before is a duplicate. The user of a membership is
+/// left with `hydrator`, as that of a delivery is.
 pub async fn retry(
     store: &Store,
     stored: &StoredEvent,
     instance_id: Option<&str>,
+    hydrator: Option<&Hydrator>,
 ) -> Result<Retried, StoreError> {
     if !stored.is_dead() {
         return Ok(Retried::Taken(Outcome::Duplicate));
@@ -68,7 +71,12 @@ pub async fn retry(
     let again = |subject| delivery(message_id.clone(), subject, stored.received_at_ms);
     let retried = match decoded {
         Ok(Decoded::Event(event)) => {
-            Retried::Taken(store.deliver(again(event.subject), vec![event.change]).await?)
+            let member = event.change.member().cloned();
+            let outcome = store.deliver(again(event.subject), vec![event.change]).await?;
+            if let (Some(hydrator), Some(user_id)) = (hydrator, member) {
+                hydrator.note(user_id);
+            }
+            Retried::Taken(outcome)
         }
         Ok(Decoded::OtherInstance(_)) => Retried::OtherInstance,
         Ok(Decoded::OtherType) => Retried::StillDead("its type is none of ours".to_owned()),

@@ -131,11 +131,11 @@ async fn many_ids_are_asked_for_in_batches() {
 #[tokio::test]
 async fn an_address_may_have_a_path_and_the_key_is_asked_for() {
     let site = Site::with_users(1).await;
-    let with_slash = BackendApi::new(&format!("{}/", site.server.url()), SECRET_KEY.into(), None).unwrap();
+    let with_slash = BackendApi::new(&format!("{}/", site.server.url()), SECRET_KEY.into(), 50).unwrap();
     assert_eq!(with_slash.users_count().await.unwrap().value, 1);
     let wrong = client(&site.server, "sk_test_of_another_instance");
     assert!(matches!(wrong.users_count().await, Err(ApiError::WrongKey)));
-    assert!(BackendApi::new("api.clerk.com", SecretString::from("sk_test_1"), None).is_err());
+    assert!(BackendApi::new("api.clerk.com", SecretString::from("sk_test_1"), 50).is_err());
     assert!(!format!("{wrong:?}").contains("of_another_instance"));
 }
 

@@ -161,7 +161,7 @@ async fn a_pause_that_is_too_long_is_an_answer_and_is_kept_to() {
 async fn under_a_limit_the_client_keeps_to_its_rate() {
     let site = Site::with_users(1).await;
     site.controls().set_limit(Some(20));
-    let api = BackendApi::new(&site.server.url(), SECRET_KEY.into(), Some(20)).unwrap();
+    let api = BackendApi::new(&site.server.url(), SECRET_KEY.into(), 20).unwrap();
     let asked = async {
         loop {
             assert_eq!(api.users_count().await.unwrap().value, 1);

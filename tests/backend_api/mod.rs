@@ -80,7 +80,7 @@ fn client(server: &Server, key: &str) -> BackendApi {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(5),
     };
-    BackendApi::with_patience(&server.url(), SecretString::from(key), Some(10_000), patience).unwrap()
+    BackendApi::with_patience(&server.url(), SecretString::from(key), 10_000, patience).unwrap()
 }
 
 /// The id of what a change is about.

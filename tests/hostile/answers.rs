@@ -64,7 +64,7 @@ async fn a_damaged_answer_is_read_or_refused_and_nobody_is_gone() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
     let patience = Patience { retries: 0, first_wait: Duration::from_millis(1), ..Patience::default() };
-    let api = BackendApi::with_patience(&url, "sk_test_1".into(), Some(10_000), patience).unwrap();
+    let api = BackendApi::with_patience(&url, "sk_test_1".into(), 10_000, patience).unwrap();
     let user = UserId::parse("user_nobody").unwrap();
     let organization = OrganizationId::parse("org_nobody").unwrap();
 

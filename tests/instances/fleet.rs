@@ -94,6 +94,40 @@ impl Fleet {
         answer.text().await.ok()
     }
 
+    /// The first instance stands still while another is told of an event. What it was asked meanwhile it answers as the other
+    /// does.
+    pub async fn tell_while_one_stands_still(&self, event: &Event, organizations: &[String]) {
+        let [still, awake] = self.standing()[..] else { panic!("not two instances") };
+        let mut before = Vec::new();
+        for organization in organizations {
+            before.push(self.ask(still, USERS, organization).await.unwrap());
+        }
+        let tell_and_ask = async {
+            let told = post(&self.client, awake, &Delivery::of(event)).send().await.unwrap();
+            assert_eq!(told.status(), 200);
+            // By now everybody has heard of it, or knows that it has not.
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            let asked = organizations.iter().map(|organization| {
+                let token = token(&self.clerk, now_s() - 5, "user_newcomer", organization, "admin");
+                let request = self.client.get(format!("{still}{USERS}")).bearer_auth(token).send();
+                tokio::spawn(async { request.await.unwrap().text().await.unwrap() })
+            });
+            let asked: Vec<_> = asked.collect();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            asked
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let program = self.programs[0].as_ref().unwrap();
+        let asked = tokio::task::block_in_place(|| program.frozen(|| runtime.block_on(tell_and_ask)));
+        let mut after = Vec::new();
+        for (answer, organization) in asked.into_iter().zip(organizations) {
+            let answer = answer.await.unwrap();
+            assert_eq!(Some(&answer), self.ask(awake, USERS, organization).await.as_ref());
+            after.push(answer);
+        }
+        assert_ne!(before, after);
+    }
+
     /// Within so long all instances answer, byte for byte, what a service on a file answers that was told the same
     /// in order.
     pub async fn agree(&self, story: &Story, within: Duration) {

@@ -22,6 +22,19 @@ async fn three_instances_that_are_told_a_third_each_answer_alike_within_a_second
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_stood_still_answers_with_what_was_told_meanwhile() {
+    let cluster = tokio::task::spawn_blocking(Cluster::shared).await.unwrap();
+    let database = cluster.database().await;
+    let fleet = Fleet::start(2, &cluster.url(&database));
+    let story = Story::new();
+    let (last, rest) = story.events.split_last().unwrap();
+    fleet.deliver(rest).await;
+    let before = Story { events: rest.to_vec(), organizations: story.organizations.clone() };
+    fleet.agree(&before, A_SECOND).await;
+    fleet.tell_while_one_stands_still(last, &story.organizations).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_connections_an_instance_and_the_database_die() {
     let mut cluster = tokio::task::spawn_blocking(|| Cluster::start(&[])).await.unwrap();
     let database = cluster.database().await;

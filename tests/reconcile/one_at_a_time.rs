@@ -63,6 +63,32 @@ async fn a_pass_waits_for_no_lease_and_takes_over_a_dead_one() {
 }
 
 #[tokio::test]
+async fn a_command_outlasts_a_dead_holder_and_gives_way_to_a_living_one() {
+    let town = Town::new(6, 2, 0).await;
+    let store = &town.db.store;
+    let command = town.reconciler.clone().as_command();
+    let hold = async |lasts_ms| {
+        let now_ms = clock::now_ms();
+        assert!(store.take_lease("other", now_ms, now_ms + lasts_ms).await.unwrap());
+    };
+    let stop = CancellationToken::new();
+    hold(1_200).await;
+    let begun = clock::now_ms();
+    assert!(command.run(FULL, &stop, &|_| {}).await.unwrap().is_some());
+    assert!(clock::now_ms() - begun > 1_000, "not before the lease has ended");
+
+    hold(60_000).await;
+    let (finished, ()) = tokio::join!(command.run(FULL, &stop, &|_| {}), async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        hold(60_000).await;
+    });
+    assert!(finished.unwrap().is_none());
+    let told_to_stop = CancellationToken::new();
+    told_to_stop.cancel();
+    assert!(command.run(FULL, &told_to_stop, &|_| {}).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_pass_that_loses_its_lease_stops_and_leaves_the_pass_to_the_other() {
     let town = Town::new(6, 2, 0).await;
     town.settle(60);

@@ -105,7 +105,7 @@ pub fn client(server: &Server, retries: usize) -> BackendApi {
 
 pub fn client_with(server: &Server, patience: Patience) -> BackendApi {
     // No limit that a test could reach.
-    let rate = Some(1_000_000);
+    let rate = 1_000_000;
     BackendApi::with_patience(&server.url(), SecretString::from(SECRET_KEY), rate, patience).unwrap()
 }
 

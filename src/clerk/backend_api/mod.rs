@@ -15,7 +15,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Url, retry};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::clock;
@@ -65,9 +65,8 @@ pub struct BackendApi {
 type Query<'a> = Vec<(&'static str, &'a str)>;
 
 impl BackendApi {
-    /// Prepares to ask the API at `api_url` (`/v1/…` is added). Without a rate, half of Clerk's limit: the
-    /// app keeps the other half.
-    pub fn new(api_url: &str, secret_key: SecretString, rate_per_10s: Option<u32>) -> anyhow::Result<Self> {
+    /// Prepares to ask the API at `api_url` (`/v1/…` is added), at most so often in ten seconds.
+    pub fn new(api_url: &str, secret_key: SecretString, rate_per_10s: u32) -> anyhow::Result<Self> {
         Self::with_patience(api_url, secret_key, rate_per_10s, Patience::default())
     }
 
@@ -75,13 +74,12 @@ impl BackendApi {
     pub fn with_patience(
         api_url: &str,
         secret_key: SecretString,
-        rate_per_10s: Option<u32>,
+        rate_per_10s: u32,
         patience: Patience,
     ) -> anyhow::Result<Self> {
         let base = Url::parse(api_url).ok().filter(|url| !url.cannot_be_a_base()).context(
             "the address of Clerk's API is not a URL; set CLERK_API_URL to one, for example https://api.clerk.com",
         )?;
-        let is_live = secret_key.expose_secret().starts_with("sk_live_");
         let client = super::http_client(&base)
             .connect_timeout(patience.connect_timeout)
             .timeout(patience.timeout)
@@ -90,7 +88,7 @@ impl BackendApi {
             .default_headers(HeaderMap::from_iter([(VERSION_HEADER, VERSION)]))
             .build()
             .context("could not prepare the HTTP client")?;
-        let limiter = Limiter::new(rate_per_10s.unwrap_or(if is_live { 500 } else { 50 }));
+        let limiter = Limiter::new(rate_per_10s);
         let caller = Arc::new(Caller { client, key: secret_key, limiter, patience });
         Ok(Self { base, caller, lane: Lane::Background })
     }

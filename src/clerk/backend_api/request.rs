@@ -220,10 +220,16 @@ fn no_answer(error: reqwest::Error) -> Failed {
     Failed::for_now(ApiError::Down { what: what.to_owned(), source })
 }
 
-/// The one place that reads `Retry-After`. Clerk writes seconds; what cannot be read is as if it were not there.
+/// The one place that reads `Retry-After`. Clerk writes seconds, what stands before it may write a date; what cannot be
+/// read is as if it were not there.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until_ms = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
+    let now_ms = date_ms(headers).unwrap_or_else(clock::now_ms);
+    Some(Duration::from_millis(u64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(0)))
 }
 
 /// Clerk's clock.
@@ -243,12 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_in_seconds_or_not_there() {
+    fn a_pause_is_in_seconds_or_until_a_date_or_not_there() {
         for (value, seconds) in
             [("7", Some(7)), (" 0 ", Some(0)), ("-1", None), ("1.5", None), ("soon", None), ("", None)]
         {
             let read = retry_after(&headers(RETRY_AFTER, value));
             assert_eq!(read, seconds.map(Duration::from_secs), "{value}");
+        }
+        for (until, seconds) in [("Sat, 21 Nov 2026 19:59:12 GMT", 5), ("Sat, 21 Nov 2026 19:59:00 GMT", 0)] {
+            let mut both = headers(RETRY_AFTER, until);
+            both.extend(headers(DATE, "Sat, 21 Nov 2026 19:59:07 GMT"));
+            assert_eq!(retry_after(&both), Some(Duration::from_secs(seconds)), "{until}");
         }
         assert_eq!(retry_after(&HeaderMap::new()), None);
     }
