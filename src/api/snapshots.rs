@@ -23,7 +23,7 @@ use super::ready::Ready;
 use crate::domain::{Member, MemberQuery, OrganizationId, Standing, StoredMembership, UserId};
 use crate::store::{Store, StoreError};
 
-/// Of how many callers who ask for parts of a list we remember what is known of them. One takes some 300 bytes.
+/// Of how many callers who ask for parts of a list, or follow it, we remember what is known of them. One takes some 300 bytes.
 const CALLERS: u64 = 16_384;
 
 /// One list may take so much of the cache.

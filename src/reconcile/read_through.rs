@@ -133,7 +133,7 @@ impl ReadThrough {
             let page = self.api.organization_memberships_page(id, MAX_PAGE, offset).await?.value;
             offset += page.received as u64;
             members += page.changes.len();
-            let users: Vec<UserId> = page.changes.iter().filter_map(member).cloned().collect();
+            let users: Vec<UserId> = page.changes.iter().filter_map(Change::member).cloned().collect();
             let unknown = self.store.unknown_users(&users).await?;
             if !unknown.is_empty() {
                 self.store.apply(self.api.users_by_ids(&unknown).await?.value.changes).await?;
@@ -147,12 +147,5 @@ impl ReadThrough {
         // Last, because from now on the organization counts as known.
         self.store.apply(vec![organization]).await?;
         Ok(members)
-    }
-}
-
-fn member(change: &Change) -> Option<&UserId> {
-    match change {
-        Change::Membership(membership) => Some(&membership.content.user_id),
-        _ => None,
     }
 }

@@ -174,7 +174,11 @@ impl Reconciler {
         }
         glance(Glance { seen: 0, total: 0, stage: "looking whether another pass is alive" });
         let end = self.store.lease_end().await?;
-        while began.elapsed() < LEASE + RENEWAL && self.store.lease_end().await? == end {
+        while began.elapsed() < LEASE + RENEWAL {
+            // Who lives renews it. Who has just given it back has left nothing.
+            if self.store.lease_end().await?.is_some_and(|now| Some(now) != end) {
+                break;
+            }
             if stop.run_until_cancelled(tokio::time::sleep(MOMENT)).await.is_none() {
                 break;
             }

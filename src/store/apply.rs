@@ -66,7 +66,7 @@ impl Work {
         u32::try_from(kib.min(BUDGET_KIB)).unwrap_or(u32::MAX)
     }
 
-    /// How many deliveries write about as many pages: the changes of a pass share some of them.
+    /// As how many deliveries it counts when the log is to be written back: many changes of a pass write the same pages.
     pub(super) fn weight(&self) -> usize {
         const CHANGES: usize = 16;
         1 + self.changes().len() / CHANGES

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::sqlite;
 
-/// How many deliveries make a portion, or what writes as many pages: some hundred, or some thousand of a pass.
+/// How many deliveries make a portion, some hundred pages; `Work::weight` says what counts as how many.
 const PORTION: usize = 128;
 
 /// Counts what is written, and has the log written back.

@@ -1,8 +1,8 @@
 //! Hears what other instances write, within moments, and says when it cannot.
 //!
 //! PostgreSQL delivers a notification when, and only when, the transaction that sent it commits. It is but a
-//! bell: who was touched stands in the log of changes, which is looked at a few times a second without it. So a
-//! bell that is lost costs a quarter of a second and nothing else. When the database does not answer, nobody
+//! bell: who was touched stands in the log of changes, which is looked at several times a second without it. So
+//! a bell that is lost costs a tenth of a second and nothing else. When the database does not answer, nobody
 //! knows what others write, and nothing that is kept is believed until it does.
 
 use std::panic::AssertUnwindSafe;
@@ -26,14 +26,14 @@ use super::watch::{Look, Own, Seen, Watch};
 const BELL: &str = "roster";
 static RING: Statement<1> = Statement::new("SELECT pg_notify(r.column1, '') FROM (VALUES {rows}) AS r");
 
-/// How often to look when the bell is silent; what others write is to be seen within a second.
-const EVERY: Duration = Duration::from_millis(250);
+/// How often to look when the bell is silent. So often that [`ALL_HEAR`] is not over before the next look is, be it slow.
+const EVERY: Duration = Duration::from_millis(100);
 /// How long to rest after a look, however often it rings.
 const REST: Duration = Duration::from_millis(20);
 /// How long a look may take.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// After so long every instance has heard of a commit, or knows that it hears nothing: the longest rest, the longest
-/// look, and a little for a busy machine.
+/// After so long every instance has heard of a commit, or knows that it may not have: it is in doubt when its last look
+/// that succeeded began so long ago.
 pub(super) const ALL_HEAR: Duration = Duration::from_millis(800);
 /// How long to wait before the bell is hung up again.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -92,7 +92,7 @@ impl From<bool> for Cell<'_> {
 }
 
 /// A statement over rows of so many columns. `VALUES {rows}` in its text stands for them. The first cell of a row is
-/// never NULL.
+/// never NULL. Where they are joined with, a row that is given twice is found twice.
 pub(super) struct Statement<const COLUMNS: usize>(Forms);
 
 impl<const COLUMNS: usize> Statement<COLUMNS> {
@@ -416,7 +416,8 @@ mod tests {
 
     static INSERT: Statement<2> = Statement::new("INSERT INTO sequences (name, value) VALUES {rows}");
     static FIND: Statement<1> = Statement::new(
-        "SELECT s.name, s.value FROM sequences s WHERE s.name IN (VALUES {rows}) ORDER BY s.name",
+        "SELECT s.name, s.value FROM (VALUES {rows}) AS r CROSS JOIN sequences s WHERE s.name = r.column1
+        ORDER BY s.name",
     );
     static FORGET: Statement<1> =
         Statement::new("DELETE FROM sequences WHERE name IN (VALUES {rows}) RETURNING name");

@@ -139,7 +139,17 @@ fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {
 mod tests {
     use super::*;
 
-    /// What a statement keeps to undo itself goes to a file when there is much of it. SQLite must not be built with
+    #[tokio::test]
+    async fn the_writer_keeps_in_memory_what_it_may_undo() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        prepare(&path).await.unwrap();
+        let mut writer = writer(&path).acquire().await.unwrap();
+        let kept = writer.fetch_one("PRAGMA temp_store", &[]).await.unwrap();
+        assert_eq!(kept.try_get::<i64, _>(0).unwrap(), 2);
+    }
+
+    /// What a statement keeps to undo itself goes to a file when there is much of it, on all connections but the writer's. SQLite must not be built with
     /// another `SQLITE_STMTJRNL_SPILL`: beyond 128 KiB it takes its own write for a full disk.
     #[tokio::test]
     async fn a_statement_that_changes_many_pages_is_done() {
