@@ -18,11 +18,15 @@ pub struct Browser {
     driver: Child,
     client: Client,
     session: String,
+    /// What it leaves lying about.
+    _files: tempfile::TempDir,
 }
 
 impl Browser {
     pub async fn start() -> Self {
+        let files = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver");
+        driver.env("TMPDIR", files.path());
         driver.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut driver =
             driver.spawn().expect("`apt-get install chromium chromium-driver` brings the browser");
@@ -55,7 +59,7 @@ impl Browser {
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        let mut browser = Self { driver, client, session: format!("{base}/session") };
+        let mut browser = Self { driver, client, session: format!("{base}/session"), _files: files };
         let session = browser.call("", &wanted).await;
         browser.session = format!("{base}/session/{}", session["sessionId"].as_str().unwrap());
         browser
