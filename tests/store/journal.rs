@@ -1,4 +1,4 @@
-//! The journal forgets what is old, and a replay after that does no harm.
+//! The journal and the log of changes forget what is old, which does no harm.
 
 use roster::domain::{OrganizationId, Outcome, UserId};
 
