@@ -38,7 +38,7 @@ impl<'a> RawFields<'a> {
 
     /// The text of a value. Of two fields of one name the last one counts.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().rev().find(|(Name(field), _)| field == name).map(|(_, value)| value.get())
+        self.0.iter().rev().find(|(Name(field), _)| **field == *name.as_bytes()).map(|(_, value)| value.get())
     }
 }
 
@@ -103,7 +103,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
 /// The name of a field. One that is not Unicode (half of a surrogate pair) is none of those that we use, and
 /// must not keep us from reading its neighbours.
 #[derive(Debug)]
-struct Name<'a>(Cow<'a, str>);
+struct Name<'a>(Cow<'a, [u8]>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -117,13 +117,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
             }
 
             fn visit_borrowed_bytes<E: Error>(self, name: &'de [u8]) -> Result<Self::Value, E> {
-                // Nothing is escaped in it, and as bytes the parser takes whatever there is.
-                let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte >= b' '));
-                name.map(|name| Name(Cow::Borrowed(name))).ok_or_else(|| E::custom("not JSON"))
+                // Nothing is escaped in it, and as bytes the parser takes control characters too.
+                let is_json = name.iter().all(|byte| *byte >= b' ');
+                is_json.then_some(Name(Cow::Borrowed(name))).ok_or_else(|| E::custom("not JSON"))
             }
 
             fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(str::from_utf8(name).unwrap_or_default().to_owned())))
+                Ok(Name(Cow::Owned(name.to_vec())))
             }
         }
 

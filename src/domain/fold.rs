@@ -3,6 +3,9 @@
 /// Folds case character by character, so that the result does not depend on the neighbours: `ß`
 /// becomes `ss` and both small sigmas one. Small letters come first because `ẞ` is a capital already.
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let upper = text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
     upper.flat_map(char::to_lowercase).collect()
 }

@@ -1,10 +1,12 @@
 //! Passes that nobody starts.
 
-use roster::sim::backend_api::SECRET_KEY;
+use roster::sim::NewUser;
+use roster::sim::backend_api::{Fault, SECRET_KEY};
+use roster::sim::shapes::Object;
 use serde_json::Value;
 
 use super::killed::Binary;
-use super::{Clerk, lines, number};
+use super::{Clerk, NEVER, lines, number};
 use crate::support::site::Site;
 use crate::support::until;
 
@@ -56,6 +58,44 @@ async fn a_failed_pass_does_not_stop_the_next() {
     let before = passes(&site, "completed").await;
     until("a pass has run", async || passes(&site, "completed").await > before).await;
     site.stop().await;
+}
+
+/// A full pass that was begun is tried again at every start, and may fail for as long as Clerk does not show some list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pass_that_cannot_end_does_not_keep_a_filled_copy_from_what_is_new() {
+    let clerk = Clerk::with(1, 3).await;
+    let binary = Binary::of(&clerk);
+    let mut program = binary.serve();
+    let service = program.wait_until_it_listens();
+    until("the copy is filled", async || binary.status(&service, "/readyz").await == 200).await;
+    program.kill();
+    clerk.controls().fail_when(|asked| {
+        (asked.path == "/v1/users" && asked.first("order_by") == Some("+created_at"))
+            .then_some(Fault::WrongKey)
+    });
+    let rows = binary.rows().await;
+    let open = "SELECT id FROM passes WHERE kind = 'full' AND outcome IS NULL";
+    let full = Binary { full_cron: EVERY_SECOND, ..binary };
+    let program = full.serve();
+    until("a full pass has been begun", async || !rows.rows(open, "").await.is_empty()).await;
+    program.kill();
+
+    let recent = Binary { cron: EVERY_SECOND, full_cron: NEVER, ..full };
+    let mut program = recent.serve();
+    let service = program.wait_until_it_listens();
+    assert_eq!(recent.status(&service, "/readyz").await, 200);
+    // Of an organization that is known here, so that nobody fetches it for whoever asks.
+    let organization = clerk.organizations().remove(0);
+    clerk.with_instance(|instance| {
+        let user = instance.create_user(NewUser::named("Unheard", "Of", "unheard@x.io"));
+        instance.join(user.id(), &organization, "org:member", &Object::new()).unwrap();
+    });
+    let truth = clerk.members(&organization);
+    until("what is new is here", async || recent.members(&service, &organization).await == truth).await;
+    assert_eq!(rows.rows(open, "").await.len(), 1, "the full pass has not ended");
+    clerk.controls().heal();
+    until("the full pass has ended", async || rows.rows(open, "").await.is_empty()).await;
+    rows.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

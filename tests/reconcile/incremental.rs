@@ -111,3 +111,22 @@ async fn without_a_pass_before_it_everything_is_new() {
     let missed: Vec<_> = truth(&town.clerk.lock(), &BTreeSet::new()).difference(&held).cloned().collect();
     assert!(missed.is_empty(), "{missed:#?}");
 }
+
+/// They come last, and only a warning hangs on them.
+#[tokio::test]
+async fn counts_that_cannot_be_compared_fail_no_pass() {
+    for ask in [INCREMENTAL, FULL] {
+        let town = town().await;
+        town.pass(ask).await;
+        let (requests, mut asked) = (town.controls().take_log().len(), 0);
+        town.controls().fail_when(move |_| {
+            asked += 1;
+            (asked == requests).then_some(Fault::Hangup)
+        });
+        let finished = town.pass(ask).await;
+        let log = town.controls().take_log();
+        assert_eq!((log.len(), &*log[requests - 1].path), (requests, "/v1/users/count"));
+        assert_eq!(finished.report.outcome, PassOutcome::Completed);
+        assert!(finished.error.is_none());
+    }
+}

@@ -150,8 +150,7 @@ impl Kind {
 
     /// Reads a list: users come as a bare array, everything else as `{data, total_count}`.
     pub(super) fn read_page(self, body: &[u8], observed_at_ms: i64) -> Result<Page, ApiError> {
-        let text = str::from_utf8(body).map_err(|_| ApiError::garbage(NOT_JSON))?;
-        let mut json = serde_json::Deserializer::from_str(text);
+        let mut json = serde_json::Deserializer::from_str(text_of(body)?);
         let objects = Objects { kind: self, observed_at_ms };
         let page = match self {
             Self::User => objects.deserialize(&mut json),
@@ -230,7 +229,12 @@ impl<'de> Visitor<'de> for Counted {
 
 /// Reads JSON of a known shape.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| garbled(&error))
+    serde_json::from_str(text_of(body)?).map_err(|error| garbled(&error))
+}
+
+/// What reads objects takes any bytes for the name of a field.
+fn text_of(body: &[u8]) -> Result<&str, ApiError> {
+    str::from_utf8(body).map_err(|_| ApiError::garbage(NOT_JSON))
 }
 
 const NOT_JSON: &str = "not JSON";
