@@ -98,7 +98,10 @@ impl ReadThrough {
         tokio::spawn(async move {
             let landed = match this.bring(&organization).await {
                 Ok(members) => {
-                    info!(%organization, members, "an unknown organization was fetched");
+                    match members {
+                        Some(members) => info!(%organization, members, "an unknown organization was fetched"),
+                        None => info!(%organization, "Clerk knows no such organization either"),
+                    }
                     Flight::Landed(Instant::now())
                 }
                 Err(error) => {
@@ -116,8 +119,9 @@ impl ReadThrough {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches an organization, its memberships and its users. Answers how many members it has.
-    async fn bring(&self, id: &OrganizationId) -> Result<usize, FlightError> {
+    /// Fetches an organization, its memberships and its users. Answers how many members it has; `None` when Clerk has no
+    /// such organization.
+    async fn bring(&self, id: &OrganizationId) -> Result<Option<usize>, FlightError> {
         let organization = match self.api.organization(id).await {
             Ok(organization) => organization.value,
             Err(error @ ApiError::FeatureOff { .. }) => {
@@ -126,11 +130,15 @@ impl ReadThrough {
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(organization) = organization else { return Ok(0) };
+        let Some(organization) = organization else { return Ok(None) };
         let mut members = 0;
         let mut offset = 0;
         loop {
             let page = self.api.organization_memberships_page(id, MAX_PAGE, offset).await?.value;
+            if page.received == 0 && page.total_count.is_some_and(|total| offset < total) {
+                let what = "a list of members ends before its own count".to_owned();
+                return Err(ApiError::Garbage { what }.into());
+            }
             offset += page.received as u64;
             members += page.changes.len();
             let users: Vec<UserId> = page.changes.iter().filter_map(Change::member).cloned().collect();
@@ -146,6 +154,6 @@ impl ReadThrough {
         }
         // Last, because from now on the organization counts as known.
         self.store.apply(vec![organization]).await?;
-        Ok(members)
+        Ok(Some(members))
     }
 }

@@ -57,7 +57,7 @@ struct Tail {
     /// Of this version, and of those before, rows may be missing.
     after: i64,
     rows: VecDeque<Row>,
-    /// Who follows it.
+    /// How many follow it.
     followers: usize,
 }
 
@@ -286,7 +286,7 @@ impl Feed {
         let mut db = self.readers.acquire().await?;
         let mut touched = BTreeSet::new();
         let mut after = (from + 1, String::new(), String::new());
-        while let Some(last) = self.lay_out_page(&mut db, &after, version, &mut touched).await? {
+        while let Some(last) = self.lay_out_page(&mut db, numbers, &after, version, &mut touched).await? {
             after = last;
         }
         let whole = versions::has_all_after(&mut db, from).await?;
@@ -307,10 +307,12 @@ impl Feed {
         Ok(())
     }
 
-    /// The next rows. Answers where they end when there are more, and adds whom they are of.
+    /// The next rows. Answers where they end when there are more, and adds whom they are of. Rows that were asked for
+    /// before the numbers began again are of versions that never were.
     async fn lay_out_page(
         &self,
         db: &mut Connection,
+        numbers: u64,
         after: &(i64, String, String),
         version: i64,
         touched: &mut BTreeSet<String>,
@@ -319,6 +321,9 @@ impl Feed {
         let rows = db.fetch(LAY_OUT, &[&place[..], &[cell(version), cell(PAGE)]].concat()).await?;
         let is_full = is_full(rows.len());
         let followed = self.followed();
+        if numbers != self.numbers.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
         let mut last = None;
         for row in rows {
             let (version, organization, user_id, kind): (i64, String, String, String) = row.tuple()?;
@@ -384,6 +389,35 @@ mod tests {
         assert_eq!(follower.version(), 2);
         let nothing = News::Changes { told: Vec::new(), of_follower: false };
         assert_eq!(follower.take().await.unwrap(), nothing);
+    }
+
+    /// They would stand in the way of all that follows, because it has smaller numbers.
+    #[tokio::test]
+    async fn rows_that_were_read_before_numbers_began_again_are_not_laid_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roster.db");
+        let mut db = sqlite::prepare(&path).await.unwrap();
+        for version in [3, 9] {
+            let row = "INSERT INTO changes (version, organization_id, user_id, kind) VALUES (?, 'org_1', 'user_1', 'member.updated')";
+            sqlx::query(row).bind(version).execute(&mut db).await.unwrap();
+        }
+        let feed = start(&sqlite::readers(&path), Duration::ZERO, &CancellationToken::new()).await.unwrap();
+        let _follower =
+            feed.follow(&OrganizationId::parse("org_1").unwrap(), &UserId::parse("user_1").unwrap());
+        let versions = || {
+            let followed = feed.followed();
+            let tail = followed.organizations["org_1"].borrow();
+            tail.rows.iter().map(|row| row.version).collect::<Vec<_>>()
+        };
+        let numbers = feed.numbers.load(Ordering::SeqCst);
+        feed.start_over(2);
+        let mut db = feed.readers.acquire().await.unwrap();
+        let from = (3, String::new(), String::new());
+        let mut touched = BTreeSet::new();
+        for (numbers, laid_out) in [(numbers, vec![]), (numbers + 1, vec![3, 9])] {
+            feed.lay_out_page(&mut db, numbers, &from, 9, &mut touched).await.unwrap();
+            assert_eq!(versions(), laid_out);
+        }
     }
 
     #[tokio::test]
