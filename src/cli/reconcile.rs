@@ -12,8 +12,8 @@ use super::Failure;
 use super::serve::stop_on_signal;
 use crate::app;
 use crate::config::{self, Config, Flags};
-use crate::domain::Entity;
-use crate::reconcile::{Ask, Drift, Glance, Kind, PassOutcome, Reconciler, Report};
+use crate::domain::{Entity, PassKind, PassOutcome};
+use crate::reconcile::{Ask, Drift, Glance, Reconciler, Report};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -66,7 +66,7 @@ impl Reconcile {
             bar.set_position(glance.seen);
             bar.set_message(glance.stage);
         };
-        let kind = if self.incremental { Kind::Incremental } else { Kind::Full };
+        let kind = if self.incremental { PassKind::Incremental } else { PassKind::Full };
         let ask = Ask { kind, dry_run: self.dry_run, allow_deletes: self.allow_deletes };
         let reconciler = Reconciler::new(store.clone(), api, config.max_deletes)
             .of_instance(config.instance_id.clone())

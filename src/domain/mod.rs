@@ -13,6 +13,7 @@ pub mod member;
 pub mod merge;
 pub mod model;
 pub mod outcome;
+pub mod pass;
 pub mod time;
 
 pub use access::{Contradiction, Standing, StoredMembership};
@@ -24,3 +25,4 @@ pub use id::{InvitationId, MembershipId, OrganizationId, UserId};
 pub use member::{Cursor, Filter, Member, MemberQuery, Order, Page};
 pub use model::{Invitation, InvitationStatus, Membership, Organization, Role, User};
 pub use outcome::Outcome;
+pub use pass::{PassKind, PassOutcome};

@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::console::Serving;
 use crate::api::problem::{Code, Problem};
-use crate::reconcile::Kind;
+use crate::domain::PassKind;
 use crate::store::{EventFilter, EventPlace, StoreError, StoredEvent};
 use crate::webhook::retry;
 
@@ -136,7 +136,7 @@ pub(super) async fn retry_all(
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Wanted {
-    kind: Kind,
+    kind: PassKind,
     #[serde(default)]
     allow_deletes: bool,
 }

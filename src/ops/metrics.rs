@@ -12,8 +12,7 @@ use metrics_exporter_prometheus::{
 };
 
 use crate::clerk::event;
-use crate::domain::{Entity, Outcome};
-use crate::reconcile::{Kind, PassOutcome};
+use crate::domain::{Entity, Outcome, PassKind, PassOutcome};
 
 const COUNTERS: [(&str, &str); 6] = [
     ("roster_webhook_events_total", "Deliveries, by what the event is about and what became of it."),
@@ -106,10 +105,8 @@ fn begin_at_zero() {
     for outcome in ["ignored", "rejected", "dead", "failed"] {
         counter!("roster_webhook_events_total", "type" => "other", "outcome" => outcome).absolute(0);
     }
-    let outcomes =
-        [PassOutcome::Completed, PassOutcome::Braked, PassOutcome::Interrupted, PassOutcome::Failed];
-    for kind in [Kind::Full, Kind::Incremental].map(Kind::as_str) {
-        for outcome in outcomes.map(PassOutcome::as_str) {
+    for kind in PassKind::ALL.map(PassKind::as_str) {
+        for outcome in PassOutcome::ALL.map(PassOutcome::as_str) {
             counter!("roster_reconcile_runs_total", "kind" => kind, "outcome" => outcome).absolute(0);
         }
     }

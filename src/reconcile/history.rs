@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::progress::Progress;
 use super::report::Entities;
-use crate::domain::Entity;
 use crate::domain::time::iso8601;
+use crate::domain::{Entity, PassKind, PassOutcome};
 use crate::store::{Store, StoreError};
 
 /// One pass.
@@ -13,9 +13,9 @@ use crate::store::{Store, StoreError};
 #[serde(rename_all = "camelCase")]
 pub struct PastPass {
     id: String,
-    kind: String,
+    kind: PassKind,
     /// How it ended; `running`, or `unfinished` where a later one goes on with it or leaves it.
-    outcome: String,
+    outcome: &'static str,
     started_at: String,
     finished_at: Option<String>,
     /// What it looks at, or looked at last.
@@ -33,12 +33,11 @@ pub async fn history(store: &Store, limit: i64, now_ms: i64) -> Result<Vec<PastP
         // What another version has written in another form is left out.
         let progress: Progress = serde_json::from_str(&stored.progress).ok()?;
         let ended = stored.outcome.is_some();
-        let outcome = stored.outcome.unwrap_or_else(|| {
+        let outcome = stored.outcome.map_or_else(
             // One runs at a time, and it is the newest of those that are open.
-            let word = if is_under_way { "running" } else { "unfinished" };
-            is_under_way = false;
-            word.to_owned()
-        });
+            || if std::mem::take(&mut is_under_way) { "running" } else { "unfinished" },
+            PassOutcome::as_str,
+        );
         Some(PastPass {
             id: stored.id,
             kind: stored.kind,

@@ -24,5 +24,5 @@ mod walk;
 pub use history::{PastPass, history};
 pub use pass::WalkError;
 pub use progress::last_success_ms;
-pub use report::{Drift, Entities, Kind, PassOutcome, Report};
+pub use report::{Drift, Entities, Report};
 pub use run::{Ask, Finished, Glance, Reconciler, count_passes_of_commands};

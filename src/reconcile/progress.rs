@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{Entities, Kind, PassOutcome, Report};
+use super::report::{Entities, Report};
 use crate::clock;
-use crate::domain::{Difference, Entity, Outcome};
+use crate::domain::{Difference, Entity, Outcome, PassKind, PassOutcome};
 use crate::store::{Applied, Store, StoreError, StoredPass, Unseen};
 
 /// A pass, from its first page to its report. Kept with every page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Progress {
-    pub(super) kind: Kind,
+    pub(super) kind: PassKind,
     /// By Clerk's clock. What was observed before this moment, the walk has not seen.
     pub(super) started_at_ms: i64,
     pub(super) finished_at_ms: i64,
@@ -65,7 +65,7 @@ pub(super) struct Anchor {
 
 impl Progress {
     /// A pass of which nothing is done yet.
-    pub(super) fn new(kind: Kind, is_backfill: bool) -> Self {
+    pub(super) fn new(kind: PassKind, is_backfill: bool) -> Self {
         let started_at_ms = clock::now_ms();
         Self {
             kind,
@@ -133,8 +133,8 @@ impl Progress {
     pub(super) fn stored(&self, id: &str, outcome: Option<PassOutcome>) -> StoredPass {
         StoredPass {
             id: id.to_owned(),
-            kind: self.kind.as_str().to_owned(),
-            outcome: outcome.map(|outcome| outcome.as_str().to_owned()),
+            kind: self.kind,
+            outcome,
             started_at_ms: self.started_at_ms,
             // Plain structs with text keys: writing them cannot fail.
             progress: serde_json::to_string(self).unwrap_or_default(),

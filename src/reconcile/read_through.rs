@@ -98,9 +98,10 @@ impl ReadThrough {
         tokio::spawn(async move {
             let landed = match this.bring(&organization).await {
                 Ok(members) => {
-                    match members {
-                        Some(members) => info!(%organization, members, "an unknown organization was fetched"),
-                        None => info!(%organization, "Clerk knows no such organization either"),
+                    if let Some(members) = members {
+                        info!(%organization, members, "an unknown organization was fetched");
+                    } else {
+                        info!(%organization, "Clerk knows no such organization either");
                     }
                     Flight::Landed(Instant::now())
                 }

@@ -2,61 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Entity;
 use crate::domain::time::iso8601;
-
-/// How far a pass looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Everything, and what is gone.
-    Full,
-    /// What changed since the last completed pass.
-    Incremental,
-}
-
-impl Kind {
-    /// The word for it, as in reports and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Incremental => "incremental",
-        }
-    }
-}
-
-/// How a pass ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PassOutcome {
-    /// It looked at everything that it had to.
-    Completed,
-    /// So did it, but more was gone than it may remove.
-    Braked,
-    /// It was told to stop; the next one resumes.
-    Interrupted,
-    /// Clerk or the store did not let it; the next one resumes.
-    Failed,
-}
-
-impl PassOutcome {
-    /// The word for it, as in reports and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Braked => "braked",
-            Self::Interrupted => "interrupted",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// The outcome with this word.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        [Self::Completed, Self::Braked, Self::Interrupted, Self::Failed]
-            .into_iter()
-            .find(|outcome| outcome.as_str() == word)
-    }
-}
+use crate::domain::{Entity, PassKind, PassOutcome};
 
 /// How one entity differed from Clerk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +62,7 @@ impl Entities {
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// How far it looked.
-    pub kind: Kind,
+    pub kind: PassKind,
     /// How it ended.
     pub outcome: PassOutcome,
     /// Whether it only looked.

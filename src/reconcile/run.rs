@@ -15,11 +15,11 @@ use tracing::{Instrument as _, info, trace_span, warn};
 
 use super::pass::{Pass, WalkError};
 use super::progress::{self, Progress, Stage};
-use super::report::{Entities, Kind, PassOutcome, Report};
+use super::report::{Entities, Report};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE, Order};
 use crate::clock;
-use crate::domain::Entity;
 use crate::domain::time::iso8601;
+use crate::domain::{Entity, PassKind, PassOutcome};
 use crate::store::{Store, StoreError};
 
 /// How long a holder of the lease that has died keeps others out.
@@ -40,7 +40,7 @@ const SERVICE: &str = "service ";
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
     /// How far it looks.
-    pub kind: Kind,
+    pub kind: PassKind,
     /// Changes nothing.
     pub dry_run: bool,
     /// Lifts the brake.
@@ -112,7 +112,7 @@ impl Reconciler {
 
     /// Writes down that a full pass is to be done, before anything else is: a restart must know.
     pub async fn owe_full_pass(&self) -> Result<(), StoreError> {
-        let progress = Progress::new(Kind::Full, true);
+        let progress = Progress::new(PassKind::Full, true);
         self.store.save_pass(&progress.stored(&random_id(), None)).await
     }
 
@@ -229,7 +229,7 @@ impl Reconciler {
         let (id, mut progress) = if let Some(resumed) = self.resumable(ask).await? {
             resumed
         } else {
-            let fills = ask.kind == Kind::Full && !ask.dry_run && self.store.is_empty().await?;
+            let fills = ask.kind == PassKind::Full && !ask.dry_run && self.store.is_empty().await?;
             (random_id(), Progress::new(ask.kind, fills))
         };
         // A resumed pass goes on with what it has found, which was counted when it stopped, if it could.
@@ -263,7 +263,7 @@ impl Reconciler {
         if !ask.dry_run && !lost.is_cancelled() {
             // A full pass that did not get to its end stays open, so that the next one goes on there.
             let ended = matches!(outcome, PassOutcome::Completed | PassOutcome::Braked);
-            let closed = ended || ask.kind == Kind::Incremental;
+            let closed = ended || ask.kind == PassKind::Incremental;
             if !self.is_command {
                 pass.progress.uncounted = None;
             }
@@ -278,10 +278,10 @@ impl Reconciler {
     }
 
     async fn resumable(&self, ask: Ask) -> Result<Option<(String, Progress)>, StoreError> {
-        if ask.dry_run || ask.kind == Kind::Incremental {
+        if ask.dry_run || ask.kind == PassKind::Incremental {
             return Ok(None);
         }
-        let Some(stored) = self.store.unfinished_pass(ask.kind.as_str()).await? else { return Ok(None) };
+        let Some(stored) = self.store.unfinished_pass(ask.kind).await? else { return Ok(None) };
         let is_fresh =
             |progress: &Progress| clock::now_ms().saturating_sub(progress.opened_at_ms) < RESUMABLE_MS;
         match serde_json::from_str::<Progress>(&stored.progress) {
@@ -295,7 +295,7 @@ impl Reconciler {
                 let anew = Progress::new(ask.kind, progress::is_backfill(&stored));
                 let id = random_id();
                 self.store.save_pass(&anew.stored(&id, None)).await?;
-                let outcome = Some(PassOutcome::Interrupted.as_str().to_owned());
+                let outcome = Some(PassOutcome::Interrupted);
                 self.store.save_pass(&crate::store::StoredPass { outcome, ..stored }).await?;
                 Ok(Some((id, anew)))
             }
@@ -337,7 +337,7 @@ impl Pass<'_> {
         if self.progress.is_new() {
             self.look_around().await?;
         }
-        if self.progress.kind == Kind::Incremental {
+        if self.progress.kind == PassKind::Incremental {
             let last = self.store.last_completed_pass().await?;
             self.take_recent(last.map_or(i64::MIN, |last| last.started_at_ms)).await?;
             self.compare_counts().await;
@@ -372,7 +372,7 @@ impl Pass<'_> {
         let users = self.ask(self.api.users_count()).await?;
         self.progress.begin(users.observed_at_ms);
         self.progress.totals.insert(Entity::Users, users.value);
-        if self.progress.kind == Kind::Full {
+        if self.progress.kind == PassKind::Full {
             self.suspect().await?;
         }
         let first = [
@@ -397,9 +397,8 @@ impl Pass<'_> {
 /// run to its end: what is marked as counted is counted next.
 pub async fn count_passes_of_commands(store: Store) -> Result<(), StoreError> {
     for pass in store.uncounted_passes().await? {
-        let outcome = pass.outcome.as_deref().and_then(PassOutcome::parse);
         let progress = serde_json::from_str::<Progress>(&pass.progress);
-        let (Some(outcome), Ok(mut progress)) = (outcome, progress) else { continue };
+        let (Some(outcome), Ok(mut progress)) = (pass.outcome, progress) else { continue };
         let Some(before) = progress.uncounted.take() else { continue };
         if store.replace_progress(&pass, &progress.stored(&pass.id, Some(outcome))).await? {
             count(&progress.report(outcome, false), &before);
@@ -408,7 +407,7 @@ pub async fn count_passes_of_commands(store: Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn count_run(kind: Kind, outcome: PassOutcome) {
+pub(super) fn count_run(kind: PassKind, outcome: PassOutcome) {
     let (kind, outcome) = (kind.as_str(), outcome.as_str());
     counter!("roster_reconcile_runs_total", "kind" => kind, "outcome" => outcome).increment(1);
 }

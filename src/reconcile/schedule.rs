@@ -18,8 +18,8 @@ use tracing::{error, info, warn};
 
 use super::pass::WalkError;
 use super::progress::is_backfill;
-use super::report::{Kind, PassOutcome};
 use super::run::{Ask, Finished, Glance, Reconciler, count_run};
+use crate::domain::{PassKind, PassOutcome};
 use crate::store::{Store, StoreError};
 
 /// Passes begin up to this much later than their schedule says, so that many sites do not all ask Clerk at
@@ -51,7 +51,7 @@ pub struct Trigger(mpsc::Sender<Ask>);
 
 impl Trigger {
     /// The pass begins when the one under way has ended. False when another one waits already.
-    pub fn ask(&self, kind: Kind, allow_deletes: bool) -> bool {
+    pub fn ask(&self, kind: PassKind, allow_deletes: bool) -> bool {
         self.0.try_send(Ask { kind, dry_run: false, allow_deletes }).is_ok()
     }
 }
@@ -74,8 +74,8 @@ impl Schedule {
         gate: Gate,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let never = store.last_ended_pass(Kind::Full.as_str()).await?.is_none();
-        let unfinished = store.unfinished_pass(Kind::Full.as_str()).await?;
+        let never = store.last_ended_pass(PassKind::Full).await?.is_none();
+        let unfinished = store.unfinished_pass(PassKind::Full).await?;
         let mut is_filling = unfinished.as_ref().is_some_and(is_backfill);
         if never && unfinished.is_none() && store.is_empty().await? {
             // Webhooks come at once, and then nothing else tells that this was the first start.
@@ -148,8 +148,8 @@ impl Runner {
                     self.pass(ask).await;
                     continue;
                 }
-                Some(()) = self.full.recv() => Kind::Full,
-                Some(()) = self.incremental.recv() => Kind::Incremental,
+                Some(()) = self.full.recv() => PassKind::Full,
+                Some(()) = self.incremental.recv() => PassKind::Incremental,
                 else => return,
             };
             if self.answer(kind).await.is_none() {
@@ -160,20 +160,20 @@ impl Runner {
 
     /// Runs the pass whose time has come. The bell rings on every instance; who comes late finds it answered. `None`
     /// when it was told to stop.
-    async fn answer(&self, kind: Kind) -> Option<()> {
-        let before = self.store.last_ended_pass(kind.as_str()).await;
+    async fn answer(&self, kind: PassKind) -> Option<()> {
+        let before = self.store.last_ended_pass(kind).await;
         let later = Duration::from_millis(jitter_ms());
         self.stop.run_until_cancelled(tokio::time::sleep(later)).await?;
-        let now = self.store.last_ended_pass(kind.as_str()).await;
+        let now = self.store.last_ended_pass(kind).await;
         let is_answered = matches!((before, now), (Ok(before), Ok(now)) if before != now);
         if !is_answered {
             self.pass(scheduled(kind)).await;
         }
         // Whoever had begun a full pass may be dead, and Clerk or the database that was away may be back.
-        if kind == Kind::Incremental
-            && matches!(self.store.unfinished_pass(Kind::Full.as_str()).await, Ok(Some(_)))
+        if kind == PassKind::Incremental
+            && matches!(self.store.unfinished_pass(PassKind::Full).await, Ok(Some(_)))
         {
-            self.pass(scheduled(Kind::Full)).await;
+            self.pass(scheduled(PassKind::Full)).await;
         }
         Some(())
     }
@@ -188,7 +188,7 @@ impl Runner {
                     self.gate.set(false);
                     return Some(());
                 }
-                Ok(true) => match self.pass(scheduled(Kind::Full)).await {
+                Ok(true) => match self.pass(scheduled(PassKind::Full)).await {
                     Ran::ToItsEnd => continue,
                     // Whoever runs one may be done at any moment.
                     Ran::Elsewhere => retry = RETRY.0,
@@ -207,7 +207,7 @@ impl Runner {
                     self.pass(ask).await;
                 }
                 Some(()) = self.incremental.recv(), if is_filled => {
-                    self.answer(Kind::Incremental).await?;
+                    self.answer(PassKind::Incremental).await?;
                 }
                 () = tokio::time::sleep(retry) => {}
             }
@@ -217,8 +217,8 @@ impl Runner {
 
     /// Whether a full pass is to be done at once. A command may have done it meanwhile.
     async fn is_owed(&self) -> Result<bool, StoreError> {
-        let begun = self.store.unfinished_pass(Kind::Full.as_str()).await?;
-        Ok(begun.is_some() || self.store.last_ended_pass(Kind::Full.as_str()).await?.is_none())
+        let begun = self.store.unfinished_pass(PassKind::Full).await?;
+        Ok(begun.is_some() || self.store.last_ended_pass(PassKind::Full).await?.is_none())
     }
 
     /// Runs a pass.
@@ -274,7 +274,7 @@ impl Runner {
     }
 }
 
-fn scheduled(kind: Kind) -> Ask {
+fn scheduled(kind: PassKind) -> Ask {
     Ask { kind, dry_run: false, allow_deletes: false }
 }
 

@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Pool, Row};
+use super::Store;
+use super::connection::Row;
 use super::error::StoreError;
 use super::rows::{Statement, cell, ids};
 use super::states::user_id;
@@ -35,34 +36,6 @@ static KNOWN_MEMBERSHIPS: Statement<1> =
     known!("memberships", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1");
 static KNOWN_INVITATIONS: Statement<1> =
     known!("invitations", "CAST(NULL AS BIGINT)", "x.deleted_at_ms IS NOT NULL OR x.fallen = 1");
-
-/// What is known of these objects. One that is missing in the answer is not known.
-pub(super) async fn of(
-    readers: &Pool,
-    entity: Entity,
-    objects: impl Iterator<Item = &str>,
-) -> Result<HashMap<String, Known>, StoreError> {
-    let statement = match entity {
-        Entity::Users => &KNOWN_USERS,
-        Entity::Organizations => &KNOWN_ORGANIZATIONS,
-        Entity::Memberships => &KNOWN_MEMBERSHIPS,
-        Entity::Invitations => &KNOWN_INVITATIONS,
-    };
-    let rows = statement.fetch(&mut readers.acquire().await?, &ids(objects)).await?;
-    let mut known = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        let (id, updated, observed, digest, last_sign_in_at_ms, gone): KnownRow = row.tuple()?;
-        if gone {
-            known.insert(id, Known::Gone);
-        } else if let (Some(updated_at_ms), Some(observed_at_ms), Some(content_digest)) =
-            (updated, observed, digest)
-        {
-            let version = Version { updated_at_ms, observed_at_ms, content_digest };
-            known.insert(id, Known::State { version, last_sign_in_at_ms });
-        }
-    }
-    Ok(known)
-}
 
 /// An object that stands here, and that Clerk may not have any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,68 +66,12 @@ macro_rules! unseen {
     };
 }
 
-/// Objects that stand and were last observed in a range of time, by id, after `after`.
-pub(super) async fn unseen(
-    readers: &Pool,
-    entity: Entity,
-    observed_ms: Range<i64>,
-    after: &str,
-    limit: i64,
-) -> Result<Vec<Unseen>, StoreError> {
-    let statement = match entity {
-        Entity::Users => unseen!("users", "CAST(NULL AS TEXT), CAST(NULL AS TEXT)", ""),
-        Entity::Organizations => unseen!("organizations", "CAST(NULL AS TEXT), CAST(NULL AS TEXT)", ""),
-        Entity::Memberships => unseen!("memberships", "x.organization_id, x.user_id", "AND x.fallen = 0"),
-        Entity::Invitations => unseen!("invitations", "x.organization_id, x.user_id", "AND x.fallen = 0"),
-    };
-    let cells = [cell(observed_ms.start), cell(observed_ms.end), cell(after), cell(limit)];
-    let rows = readers.acquire().await?.fetch(statement, &cells).await?;
-    let unseen = |row: &Row| {
-        let (id, organization_id, user_id, created_at_ms): UnseenRow = row.tuple()?;
-        Ok(Unseen { id, organization_id, user_id, created_at_ms })
-    };
-    rows.iter().map(unseen).collect()
-}
-
 const ANY: [&str; 4] = [
     "SELECT 1 FROM users LIMIT 1",
     "SELECT 1 FROM organizations LIMIT 1",
     "SELECT 1 FROM memberships LIMIT 1",
     "SELECT 1 FROM invitations LIMIT 1",
 ];
-
-/// Whether there is not one object, not even one that is gone.
-pub(super) async fn is_nothing(readers: &Pool) -> Result<bool, StoreError> {
-    let mut db = readers.acquire().await?;
-    for any in ANY {
-        if db.fetch_optional(any, &[]).await?.is_some() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// How many objects stand.
-pub(super) async fn count(readers: &Pool, entity: Entity) -> Result<u64, StoreError> {
-    let statement = match entity {
-        Entity::Users => {
-            "SELECT COUNT(*) FROM users WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
-        }
-        Entity::Organizations => {
-            "SELECT COUNT(*) FROM organizations WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
-        }
-        Entity::Memberships => {
-            "SELECT COUNT(*) FROM memberships
-            WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL AND fallen = 0"
-        }
-        Entity::Invitations => {
-            "SELECT COUNT(*) FROM invitations
-            WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL AND fallen = 0"
-        }
-    };
-    let count: i64 = readers.acquire().await?.fetch_one(statement, &[]).await?.try_get(0)?;
-    Ok(u64::try_from(count).unwrap_or(0))
-}
 
 macro_rules! children {
     ($table:literal, $parent:literal) => {
@@ -189,24 +106,6 @@ static UNLISTED_OF_ORGANIZATIONS: Statement<1> =
 static INVITATIONS_OF_USERS: Statement<1> = children!("invitations", "user_id");
 static INVITATIONS_OF_ORGANIZATIONS: Statement<1> = children!("invitations", "organization_id");
 
-/// The memberships and the invitations that would fall with these users and organizations; some are named twice.
-pub(super) async fn children(
-    readers: &Pool,
-    users: &[UserId],
-    organizations: &[OrganizationId],
-) -> Result<(Vec<String>, Vec<String>), StoreError> {
-    let db = &mut readers.acquire().await?;
-    let users = ids(users.iter().map(UserId::as_str));
-    let organizations = ids(organizations.iter().map(OrganizationId::as_str));
-    let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
-    // In this order: a place that comes onto a list meanwhile is found twice, and not never.
-    memberships.append(&mut UNLISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
-    memberships.append(&mut LISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
-    let mut invitations = INVITATIONS_OF_USERS.fetch(db, &users).await?;
-    invitations.append(&mut INVITATIONS_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
-    Ok((texts(&memberships)?, texts(&invitations)?))
-}
-
 fn texts(rows: &[Row]) -> Result<Vec<String>, StoreError> {
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
@@ -216,12 +115,116 @@ static KNOWN_PEOPLE: Statement<1> = Statement::new(
     WHERE u.id IN (VALUES {rows}) AND (u.updated_at_ms IS NOT NULL OR u.deleted_at_ms IS NOT NULL)",
 );
 
-/// Those of these users of whom nothing is known.
-pub(super) async fn unknown_users(readers: &Pool, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-    let rows = ids(users.iter().map(UserId::as_str));
-    let rows = KNOWN_PEOPLE.fetch(&mut readers.acquire().await?, &rows).await?;
-    let known: HashSet<UserId> = rows.iter().map(|row| user_id(row, "id")).collect::<Result<_, _>>()?;
-    Ok(users.iter().filter(|id| !known.contains(id)).cloned().collect())
+impl Store {
+    /// What is known of these objects. One that is missing in the answer is not known.
+    pub async fn known(
+        &self,
+        entity: Entity,
+        objects: impl Iterator<Item = &str>,
+    ) -> Result<HashMap<String, Known>, StoreError> {
+        let statement = match entity {
+            Entity::Users => &KNOWN_USERS,
+            Entity::Organizations => &KNOWN_ORGANIZATIONS,
+            Entity::Memberships => &KNOWN_MEMBERSHIPS,
+            Entity::Invitations => &KNOWN_INVITATIONS,
+        };
+        let rows = statement.fetch(&mut self.readers.acquire().await?, &ids(objects)).await?;
+        let mut known = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let (id, updated, observed, digest, last_sign_in_at_ms, gone): KnownRow = row.tuple()?;
+            if gone {
+                known.insert(id, Known::Gone);
+            } else if let (Some(updated_at_ms), Some(observed_at_ms), Some(content_digest)) =
+                (updated, observed, digest)
+            {
+                let version = Version { updated_at_ms, observed_at_ms, content_digest };
+                known.insert(id, Known::State { version, last_sign_in_at_ms });
+            }
+        }
+        Ok(known)
+    }
+
+    /// At most `limit` objects that stand and were last observed in a range of time, by id, after `after`.
+    pub async fn unseen(
+        &self,
+        entity: Entity,
+        observed_ms: Range<i64>,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Unseen>, StoreError> {
+        let statement = match entity {
+            Entity::Users => unseen!("users", "CAST(NULL AS TEXT), CAST(NULL AS TEXT)", ""),
+            Entity::Organizations => unseen!("organizations", "CAST(NULL AS TEXT), CAST(NULL AS TEXT)", ""),
+            Entity::Memberships => unseen!("memberships", "x.organization_id, x.user_id", "AND x.fallen = 0"),
+            Entity::Invitations => unseen!("invitations", "x.organization_id, x.user_id", "AND x.fallen = 0"),
+        };
+        let cells = [cell(observed_ms.start), cell(observed_ms.end), cell(after), cell(limit)];
+        let rows = self.readers.acquire().await?.fetch(statement, &cells).await?;
+        let unseen = |row: &Row| {
+            let (id, organization_id, user_id, created_at_ms): UnseenRow = row.tuple()?;
+            Ok(Unseen { id, organization_id, user_id, created_at_ms })
+        };
+        rows.iter().map(unseen).collect()
+    }
+
+    /// How many objects stand.
+    pub async fn count(&self, entity: Entity) -> Result<u64, StoreError> {
+        let statement = match entity {
+            Entity::Users => {
+                "SELECT COUNT(*) FROM users WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
+            }
+            Entity::Organizations => {
+                "SELECT COUNT(*) FROM organizations WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL"
+            }
+            Entity::Memberships => {
+                "SELECT COUNT(*) FROM memberships
+                WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL AND fallen = 0"
+            }
+            Entity::Invitations => {
+                "SELECT COUNT(*) FROM invitations
+                WHERE updated_at_ms IS NOT NULL AND deleted_at_ms IS NULL AND fallen = 0"
+            }
+        };
+        let count: i64 = self.readers.acquire().await?.fetch_one(statement, &[]).await?.try_get(0)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Whether nothing was ever known, not even one object that is gone.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        let mut db = self.readers.acquire().await?;
+        for any in ANY {
+            if db.fetch_optional(any, &[]).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The memberships and the invitations that would fall with these users and organizations; some are named twice.
+    pub async fn children(
+        &self,
+        users: &[UserId],
+        organizations: &[OrganizationId],
+    ) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        let db = &mut self.readers.acquire().await?;
+        let users = ids(users.iter().map(UserId::as_str));
+        let organizations = ids(organizations.iter().map(OrganizationId::as_str));
+        let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
+        // In this order: a place that comes onto a list meanwhile is found twice, and not never.
+        memberships.append(&mut UNLISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+        memberships.append(&mut LISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+        let mut invitations = INVITATIONS_OF_USERS.fetch(db, &users).await?;
+        invitations.append(&mut INVITATIONS_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
+        Ok((texts(&memberships)?, texts(&invitations)?))
+    }
+
+    /// Those of these users of whom nothing is known.
+    pub async fn unknown_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let rows = ids(users.iter().map(UserId::as_str));
+        let rows = KNOWN_PEOPLE.fetch(&mut self.readers.acquire().await?, &rows).await?;
+        let known: HashSet<UserId> = rows.iter().map(|row| user_id(row, "id")).collect::<Result<_, _>>()?;
+        Ok(users.iter().filter(|id| !known.contains(id)).cloned().collect())
+    }
 }
 
 #[cfg(test)]

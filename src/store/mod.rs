@@ -33,8 +33,6 @@ mod versions;
 mod watch;
 mod writer;
 
-use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Database;
 use crate::domain::{
-    Change, Cursor, Entity, EntryPage, Known, Member, MemberQuery, OrganizationId, Outcome, Page, Shown,
-    Standing, UserId,
+    Change, Cursor, EntryPage, Member, MemberQuery, OrganizationId, Outcome, Page, Shown, Standing, UserId,
 };
 pub use apply::Applied;
 use apply::Work;
@@ -298,94 +295,6 @@ impl Store {
     /// How many events of the journal could not be used.
     pub async fn dead_letters(&self) -> Result<u64, StoreError> {
         journal::dead_letters(&self.readers).await
-    }
-
-    /// What is known of these objects. One that is missing in the answer is not known.
-    pub async fn known(
-        &self,
-        entity: Entity,
-        ids: impl Iterator<Item = &str>,
-    ) -> Result<HashMap<String, Known>, StoreError> {
-        known::of(&self.readers, entity, ids).await
-    }
-
-    /// At most `limit` objects that stand and were last observed in a range of time, by id, after `after`.
-    pub async fn unseen(
-        &self,
-        entity: Entity,
-        observed_ms: Range<i64>,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<Unseen>, StoreError> {
-        known::unseen(&self.readers, entity, observed_ms, after, limit).await
-    }
-
-    /// How many objects stand.
-    pub async fn count(&self, entity: Entity) -> Result<u64, StoreError> {
-        known::count(&self.readers, entity).await
-    }
-
-    /// Whether nothing was ever known.
-    pub async fn is_empty(&self) -> Result<bool, StoreError> {
-        known::is_nothing(&self.readers).await
-    }
-
-    /// The ids of the memberships and of the invitations that would fall with these users and organizations.
-    pub async fn children(
-        &self,
-        users: &[UserId],
-        organizations: &[OrganizationId],
-    ) -> Result<(Vec<String>, Vec<String>), StoreError> {
-        known::children(&self.readers, users, organizations).await
-    }
-
-    /// Those of these users of whom nothing is known.
-    pub async fn unknown_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-        known::unknown_users(&self.readers, users).await
-    }
-
-    /// Takes the lease on reconciliation, or renews it; false when somebody else holds it.
-    pub async fn take_lease(&self, owner: &str, now_ms: i64, expires_at_ms: i64) -> Result<bool, StoreError> {
-        passes::take_lease(&self.bookkeeping, owner, now_ms, expires_at_ms).await
-    }
-
-    /// When the lease on reconciliation ends if nobody renews it, in Unix milliseconds; `None` when nobody has it.
-    pub async fn lease_end(&self) -> Result<Option<i64>, StoreError> {
-        passes::lease_end(&self.bookkeeping).await
-    }
-
-    /// Takes the lease from a dead holder whose name begins with `owners`; true when there was one.
-    pub async fn clear_lease(&self, owners: &str) -> Result<bool, StoreError> {
-        passes::clear_lease(&self.bookkeeping, owners).await
-    }
-
-    /// Gives the lease back.
-    pub async fn release_lease(&self, owner: &str) -> Result<(), StoreError> {
-        passes::release_lease(&self.bookkeeping, owner).await
-    }
-
-    /// Writes down where a pass stands.
-    pub async fn save_pass(&self, pass: &StoredPass) -> Result<(), StoreError> {
-        passes::save(&self.bookkeeping, pass).await?;
-        if pass.is_completed() {
-            self.generations.advance(Some(pass.started_at_ms));
-        }
-        Ok(())
-    }
-
-    /// The newest pass of a kind that did not end.
-    pub async fn unfinished_pass(&self, kind: &str) -> Result<Option<StoredPass>, StoreError> {
-        passes::unfinished(&self.readers, kind).await
-    }
-
-    /// The newest pass that was completed, of either kind.
-    pub async fn last_completed_pass(&self) -> Result<Option<StoredPass>, StoreError> {
-        passes::last_completed(&self.readers).await
-    }
-
-    /// The id of the newest pass of a kind that walked to its end.
-    pub async fn last_ended_pass(&self, kind: &str) -> Result<Option<String>, StoreError> {
-        passes::last_ended(&self.readers, kind).await
     }
 
     /// Asks the database and the writer for a sign of life.

@@ -1,9 +1,10 @@
 //! The passes of reconciliation: the lease that keeps them apart, where each stands, what each found.
 
 use super::Store;
-use super::connection::{Pool, Row};
+use super::connection::Row;
 use super::error::StoreError;
 use super::rows::{Cell, Script, Statement, cell};
+use crate::domain::{PassKind, PassOutcome};
 
 /// The lease's name.
 const RECONCILE: &str = "reconcile";
@@ -13,10 +14,10 @@ const RECONCILE: &str = "reconcile";
 pub struct StoredPass {
     /// Its id; later passes have greater ones.
     pub id: String,
-    /// `full` or `incremental`.
-    pub kind: String,
+    /// How far it looks.
+    pub kind: PassKind,
     /// How it ended; `None` while it runs or waits to be resumed.
-    pub outcome: Option<String>,
+    pub outcome: Option<PassOutcome>,
     /// When it began, by Clerk's clock, in Unix milliseconds.
     pub started_at_ms: i64,
     /// Where it stands, with its report so far; JSON.
@@ -24,12 +25,12 @@ pub struct StoredPass {
 }
 
 impl StoredPass {
-    pub(super) fn is_completed(&self) -> bool {
-        self.outcome.as_deref() == Some("completed")
+    fn is_completed(&self) -> bool {
+        self.outcome == Some(PassOutcome::Completed)
     }
 
     fn is_walked(&self) -> bool {
-        self.is_completed() || self.outcome.as_deref() == Some("braked")
+        matches!(self.outcome, Some(PassOutcome::Completed | PassOutcome::Braked))
     }
 }
 
@@ -38,36 +39,9 @@ const TAKE: &str = "INSERT INTO leases (name, owner, expires_at_ms) VALUES ($1, 
         WHERE leases.owner = excluded.owner OR leases.expires_at_ms < $4
     RETURNING owner";
 
-/// Takes the lease, or renews it; false when somebody else holds it.
-pub(super) async fn take_lease(
-    db: &Pool,
-    owner: &str,
-    now_ms: i64,
-    expires_at_ms: i64,
-) -> Result<bool, StoreError> {
-    let cells = [cell(RECONCILE), cell(owner), cell(expires_at_ms), cell(now_ms)];
-    Ok(db.acquire().await?.fetch_optional(TAKE, &cells).await?.is_some())
-}
-
-/// When it ends, if somebody has it.
-pub(super) async fn lease_end(db: &Pool) -> Result<Option<i64>, StoreError> {
-    let statement = "SELECT expires_at_ms FROM leases WHERE name = $1";
-    let row = db.acquire().await?.fetch_optional(statement, &[cell(RECONCILE)]).await?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
-}
-
-/// Takes the lease from whoever holds it, when the name of that owner begins with `owners`.
-pub(super) async fn clear_lease(db: &Pool, owners: &str) -> Result<bool, StoreError> {
-    let statement = "DELETE FROM leases WHERE name = $1 AND substr(owner, 1, length($2)) = $2";
-    Ok(db.acquire().await?.execute(statement, &[cell(RECONCILE), cell(owners)]).await? > 0)
-}
-
-/// Gives the lease back.
-pub(super) async fn release_lease(db: &Pool, owner: &str) -> Result<(), StoreError> {
-    let statement = "DELETE FROM leases WHERE name = $1 AND owner = $2";
-    db.acquire().await?.execute(statement, &[cell(RECONCILE), cell(owner)]).await?;
-    Ok(())
-}
+const LEASE_END: &str = "SELECT expires_at_ms FROM leases WHERE name = $1";
+const CLEAR: &str = "DELETE FROM leases WHERE name = $1 AND substr(owner, 1, length($2)) = $2";
+const RELEASE: &str = "DELETE FROM leases WHERE name = $1 AND owner = $2";
 
 /// One that has ended stays as it is, whoever still thinks that it runs.
 static SAVE: Statement<5> = Statement::new(
@@ -82,7 +56,7 @@ fn row(pass: &StoredPass) -> [Cell<'_>; 5] {
     [
         cell(pass.id.as_str()),
         cell(pass.kind.as_str()),
-        cell(&pass.outcome),
+        cell(pass.outcome.map(PassOutcome::as_str)),
         cell(pass.started_at_ms),
         cell(pass.progress.as_str()),
     ]
@@ -100,52 +74,23 @@ const CLOSE_OTHERS: &str = "UPDATE passes SET outcome = 'interrupted'
 const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_completed_pass', $1)
     ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms WHERE excluded.at_ms > progress.at_ms";
 
-/// Writes down where a pass stands. When it was walked to its end, there is nothing left for those that wait.
-pub(super) async fn save(db: &Pool, pass: &StoredPass) -> Result<(), StoreError> {
-    let mut db = db.acquire().await?;
-    if !pass.is_walked() {
-        return SAVE.fetch(&mut db, &[row(pass)]).await.map(drop);
-    }
-    db.begin_writing().await?;
-    SAVE.fetch(&mut db, &[row(pass)]).await?;
-    db.execute(CLOSE_OTHERS, &[cell(pass.kind.as_str()), cell(pass.id.as_str())]).await?;
-    if pass.is_completed() {
-        db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
-    }
-    db.commit().await
-}
-
 fn pass(row: &Row) -> Result<StoredPass, StoreError> {
-    let (id, kind, outcome, started_at_ms, progress) = row.tuple()?;
+    let (id, kind, outcome, started_at_ms, progress): (_, String, Option<String>, _, _) = row.tuple()?;
+    let kind = PassKind::parse(&kind).ok_or(StoreError::Foreign("kind of a pass"))?;
+    let outcome = outcome
+        .map(|outcome| PassOutcome::parse(&outcome).ok_or(StoreError::Foreign("outcome of a pass")))
+        .transpose()?;
     Ok(StoredPass { id, kind, outcome, started_at_ms, progress })
 }
 
 const UNFINISHED: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     WHERE kind = $1 AND outcome IS NULL ORDER BY started_at_ms DESC, id DESC LIMIT 1";
 
-/// The newest pass of a kind that did not end.
-pub(super) async fn unfinished(readers: &Pool, kind: &str) -> Result<Option<StoredPass>, StoreError> {
-    let row = readers.acquire().await?.fetch_optional(UNFINISHED, &[cell(kind)]).await?;
-    row.as_ref().map(pass).transpose()
-}
-
 const COMPLETED: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM passes
     WHERE outcome = 'completed' ORDER BY started_at_ms DESC, id DESC LIMIT 1";
 
-/// The newest pass that was completed, of either kind.
-pub(super) async fn last_completed(readers: &Pool) -> Result<Option<StoredPass>, StoreError> {
-    let row = readers.acquire().await?.fetch_optional(COMPLETED, &[]).await?;
-    row.as_ref().map(pass).transpose()
-}
-
 const ENDED: &str = "SELECT id FROM passes WHERE kind = $1 AND outcome IN ('completed', 'braked')
     ORDER BY started_at_ms DESC, id DESC LIMIT 1";
-
-/// The newest pass of a kind that walked to its end.
-pub(super) async fn last_ended(readers: &Pool, kind: &str) -> Result<Option<String>, StoreError> {
-    let row = readers.acquire().await?.fetch_optional(ENDED, &[cell(kind)]).await?;
-    Ok(row.map(|row| row.try_get("id")).transpose()?)
-}
 
 /// What was found long ago interests nobody, but the newest of each sort decides what the next start does: whether
 /// a full pass ever came to its end, which one is gone on with, since when the copy is the truth.
@@ -165,6 +110,67 @@ const REPLACE: &str = "UPDATE passes SET progress = $3 WHERE id = $1 AND progres
 const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
 
 impl Store {
+    /// Takes the lease on reconciliation, or renews it; false when somebody else holds it.
+    pub async fn take_lease(&self, owner: &str, now_ms: i64, expires_at_ms: i64) -> Result<bool, StoreError> {
+        let cells = [cell(RECONCILE), cell(owner), cell(expires_at_ms), cell(now_ms)];
+        Ok(self.bookkeeping.acquire().await?.fetch_optional(TAKE, &cells).await?.is_some())
+    }
+
+    /// When the lease on reconciliation ends if nobody renews it, in Unix milliseconds; `None` when nobody has it.
+    pub async fn lease_end(&self) -> Result<Option<i64>, StoreError> {
+        let row = self.bookkeeping.acquire().await?.fetch_optional(LEASE_END, &[cell(RECONCILE)]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// Takes the lease from a dead holder whose name begins with `owners`; true when there was one.
+    pub async fn clear_lease(&self, owners: &str) -> Result<bool, StoreError> {
+        let cells = [cell(RECONCILE), cell(owners)];
+        Ok(self.bookkeeping.acquire().await?.execute(CLEAR, &cells).await? > 0)
+    }
+
+    /// Gives the lease back.
+    pub async fn release_lease(&self, owner: &str) -> Result<(), StoreError> {
+        self.bookkeeping.acquire().await?.execute(RELEASE, &[cell(RECONCILE), cell(owner)]).await?;
+        Ok(())
+    }
+
+    /// Writes down where a pass stands. When it was walked to its end, there is nothing left for those that wait.
+    pub async fn save_pass(&self, pass: &StoredPass) -> Result<(), StoreError> {
+        let mut db = self.bookkeeping.acquire().await?;
+        if !pass.is_walked() {
+            return SAVE.fetch(&mut db, &[row(pass)]).await.map(drop);
+        }
+        db.begin_writing().await?;
+        SAVE.fetch(&mut db, &[row(pass)]).await?;
+        db.execute(CLOSE_OTHERS, &[cell(pass.kind.as_str()), cell(pass.id.as_str())]).await?;
+        if pass.is_completed() {
+            db.execute(ADVANCE, &[cell(pass.started_at_ms)]).await?;
+        }
+        db.commit().await?;
+        if pass.is_completed() {
+            self.generations.advance(Some(pass.started_at_ms));
+        }
+        Ok(())
+    }
+
+    /// The newest pass of a kind that did not end.
+    pub async fn unfinished_pass(&self, kind: PassKind) -> Result<Option<StoredPass>, StoreError> {
+        let row = self.readers.acquire().await?.fetch_optional(UNFINISHED, &[cell(kind.as_str())]).await?;
+        row.as_ref().map(pass).transpose()
+    }
+
+    /// The newest pass that was completed, of either kind.
+    pub async fn last_completed_pass(&self) -> Result<Option<StoredPass>, StoreError> {
+        let row = self.readers.acquire().await?.fetch_optional(COMPLETED, &[]).await?;
+        row.as_ref().map(pass).transpose()
+    }
+
+    /// The id of the newest pass of a kind that walked to its end.
+    pub async fn last_ended_pass(&self, kind: PassKind) -> Result<Option<String>, StoreError> {
+        let row = self.readers.acquire().await?.fetch_optional(ENDED, &[cell(kind.as_str())]).await?;
+        Ok(row.map(|row| row.try_get("id")).transpose()?)
+    }
+
     /// The newest passes, with those that did not end.
     pub async fn recent_passes(&self, limit: i64) -> Result<Vec<StoredPass>, StoreError> {
         let rows = self.readers.acquire().await?.fetch(RECENT, &[cell(limit)]).await?;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use roster::reconcile::{Drift, Entities, PassOutcome, Reconciler};
+use roster::domain::PassOutcome;
+use roster::reconcile::{Drift, Entities, Reconciler};
 use roster::sim::backend_api::Fault;
 use roster::sim::server::{Server, Shared};
 use roster::sim::shapes::text;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use roster::clerk::backend_api::{BackendApi, Patience};
-use roster::reconcile::{PassOutcome, Reconciler};
+use roster::domain::PassOutcome;
+use roster::reconcile::Reconciler;
 use roster::sim::backend_api::{Asked, Fault};
 use roster::sim::server::{Server, Shared};
 use roster::sim::shapes::text;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use roster::reconcile::PassOutcome;
+use roster::domain::PassOutcome;
 use roster::sim::NewUser;
 use roster::sim::backend_api::Fault;
 use roster::sim::shapes::{Object, object, text};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use roster::reconcile::PassOutcome;
+use roster::domain::PassOutcome;
 use roster::sim::Instance;
 use roster::sim::backend_api::LostCursor;
 use roster::sim::shapes::text;

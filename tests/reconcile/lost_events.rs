@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use roster::reconcile::PassOutcome;
+use roster::domain::PassOutcome;
 use roster::sim::backend_api::LostCursor;
 use roster::sim::random::Random;
 use roster::sim::shapes::{Object, object, text};

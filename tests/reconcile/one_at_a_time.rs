@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use roster::clock;
-use roster::reconcile::{PassOutcome, Reconciler, WalkError};
+use roster::domain::PassOutcome;
+use roster::reconcile::{Reconciler, WalkError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use roster::clerk::backend_api::{BackendApi, Patience};
 use roster::clerk::event::{self, Decoded};
 use roster::clock;
-use roster::reconcile::{Ask, Finished, Kind, Reconciler};
+use roster::domain::PassKind;
+use roster::reconcile::{Ask, Finished, Reconciler};
 use roster::sim::backend_api::{Controls, SECRET_KEY};
 use roster::sim::keys::SigningKey;
 use roster::sim::server::{Server, Shared};
@@ -18,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::database::TestStore;
 
-pub const FULL: Ask = Ask { kind: Kind::Full, dry_run: false, allow_deletes: false };
+pub const FULL: Ask = Ask { kind: PassKind::Full, dry_run: false, allow_deletes: false };
 pub const FULL_WITH_DELETES: Ask = Ask { allow_deletes: true, ..FULL };
 pub const DRY: Ask = Ask { dry_run: true, ..FULL };
-pub const INCREMENTAL: Ask = Ask { kind: Kind::Incremental, ..FULL };
+pub const INCREMENTAL: Ask = Ask { kind: PassKind::Incremental, ..FULL };
 
 /// Clerk, and the copy.
 pub struct Town {

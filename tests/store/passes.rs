@@ -1,6 +1,6 @@
 //! Where passes stand is kept with what they write; old ones are forgotten, but for those that the next start goes by.
 
-use roster::domain::{Difference, Outcome};
+use roster::domain::{Difference, Outcome, PassKind, PassOutcome};
 use roster::store::{Applied, StoredPass};
 
 use super::history::Step;
@@ -9,11 +9,10 @@ use crate::support::database::{Kind, TestStore, on_both_databases};
 on_both_databases!(a_pass_stands_behind_what_it_has_written);
 
 async fn save(db: &TestStore, id: &str, kind: &str, outcome: &str, started_at_ms: i64) {
-    let outcome = Some(outcome.to_owned()).filter(|outcome| !outcome.is_empty());
     let pass = StoredPass {
         id: id.to_owned(),
-        kind: kind.to_owned(),
-        outcome,
+        kind: PassKind::parse(kind).unwrap(),
+        outcome: PassOutcome::parse(outcome),
         started_at_ms,
         progress: "{}".to_owned(),
     };
@@ -50,8 +49,8 @@ async fn the_newest_of_each_sort_outlives_the_others() {
     assert_eq!(db.store.forget_passes(10).await.unwrap(), 0);
 
     // What the next start asks is answered as before.
-    assert_eq!(db.store.last_ended_pass("full").await.unwrap().as_deref(), Some("d"));
-    assert_eq!(db.store.unfinished_pass("full").await.unwrap().unwrap().id, "j");
+    assert_eq!(db.store.last_ended_pass(PassKind::Full).await.unwrap().as_deref(), Some("d"));
+    assert_eq!(db.store.unfinished_pass(PassKind::Full).await.unwrap().unwrap().id, "j");
     assert_eq!(db.store.last_completed_pass().await.unwrap().unwrap().id, "g");
 }
 
@@ -68,7 +67,7 @@ async fn a_pass_that_has_ended_is_not_opened_again() {
 fn stands(progress: &str) -> StoredPass {
     StoredPass {
         id: "pass_1".to_owned(),
-        kind: "full".to_owned(),
+        kind: PassKind::Full,
         outcome: None,
         started_at_ms: 1,
         progress: progress.to_owned(),

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use roster::domain::model::Metadata;
 use roster::domain::{
-    Activity, Change, Cursor, Entity, Filter, MemberQuery, Observed, Order, OrganizationId, Role, Shown,
-    User, UserId,
+    Activity, Change, Cursor, Entity, Filter, MemberQuery, Observed, Order, OrganizationId, PassKind,
+    PassOutcome, Role, Shown, User, UserId,
 };
 use roster::store::{Delivery, EventFilter, EventPlace, StoredPass};
 
@@ -192,19 +192,19 @@ async fn answers(db: &TestStore) -> Vec<String> {
     all.add("no payload", store.event_payload("nothing").await.unwrap());
     all.add("arrival", store.last_arrival_ms().await.unwrap());
     all.add("dead letters", store.dead_letters().await.unwrap());
-    for (number, outcome) in [(1, Some("completed")), (2, None), (3, Some("braked"))] {
+    for (number, outcome) in [(1, Some(PassOutcome::Completed)), (2, None), (3, Some(PassOutcome::Braked))] {
         let pass = StoredPass {
             id: format!("pass_{number}"),
-            kind: "full".to_owned(),
-            outcome: outcome.map(str::to_owned),
+            kind: PassKind::Full,
+            outcome,
             started_at_ms: number,
             progress: "{}".to_owned(),
         };
         store.save_pass(&pass).await.unwrap();
     }
-    all.add("unfinished", store.unfinished_pass("full").await.unwrap());
+    all.add("unfinished", store.unfinished_pass(PassKind::Full).await.unwrap());
     all.add("completed", store.last_completed_pass().await.unwrap());
-    all.add("ended", store.last_ended_pass("full").await.unwrap());
+    all.add("ended", store.last_ended_pass(PassKind::Full).await.unwrap());
     all.add("recent", store.recent_passes(2).await.unwrap());
     all.add("forgotten", store.forget_events(3).await.unwrap());
     store.ping().await.unwrap();
