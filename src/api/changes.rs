@@ -27,6 +27,7 @@ use super::problem::Problem;
 use super::streams::Place;
 use crate::clock;
 use crate::store::{Follower, MemberChange, News, StoreError, Told};
+use crate::telemetry::causes;
 
 /// How often a line is sent when nothing happens.
 const BEAT: Duration = Duration::from_secs(15);
@@ -170,7 +171,7 @@ impl Stream {
                 Ok(text) => return text,
                 Err(error) => {
                     // Who comes back is told that the store is away, or is served by another instance.
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a feed was ended");
+                    tracing::debug!(error = %causes(&error), "a feed was ended");
                     return None;
                 }
             }

@@ -4,7 +4,6 @@
 //! sentence for the caller and the reason for the log are two things: the reason never gets into a body.
 
 use std::error::Error;
-use std::fmt::Write as _;
 
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
@@ -14,6 +13,7 @@ use tracing::Level;
 use utoipa::ToSchema;
 
 use crate::store::StoreError;
+use crate::telemetry::causes;
 
 /// The `Content-Type` of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -140,13 +140,7 @@ impl Problem {
     /// Says why in the log with the whole chain of causes.
     #[must_use]
     pub fn caused_by(self, error: &dyn Error) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _ = write!(reason, ": {cause}");
-            source = cause.source();
-        }
-        self.because(reason)
+        self.because(causes(error).to_string())
     }
 
     /// Sets `Retry-After`.

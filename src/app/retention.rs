@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::store::Store;
+use crate::telemetry::causes;
 
 const EVERY: Duration = Duration::from_hours(1);
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -22,10 +23,10 @@ async fn run(store: Store, days: u32) {
         match store.forget_events(before_ms).await {
             Ok(0) => {}
             Ok(forgotten) => info!(forgotten, days, "old events left the journal"),
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "the journal was not shortened"),
+            Err(error) => warn!(error = %causes(&error), "the journal was not shortened"),
         }
         if let Err(error) = store.forget_passes(before_ms).await {
-            warn!(error = &error as &dyn std::error::Error, "old passes were not forgotten");
+            warn!(error = %causes(&error), "old passes were not forgotten");
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -15,6 +15,7 @@ use crate::domain::Entity;
 use crate::domain::time::seconds;
 use crate::reconcile;
 use crate::store::{Store, StoreError};
+use crate::telemetry::causes;
 
 /// How long a scrape waits for fresh numbers; then it gets the last ones.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,7 +56,7 @@ impl Gauges {
         match timeout(PATIENCE, fresh).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(error = &error as &dyn std::error::Error, "some metrics are not fresh");
+                warn!(error = %causes(&error), "some metrics are not fresh");
             }
             Err(_) => warn!("some metrics are not fresh: the database is slow"),
         }

@@ -27,6 +27,7 @@ use crate::clock;
 use crate::domain::time::iso8601;
 use crate::reconcile::{history, last_success_ms};
 use crate::store::{EventFilter, EventPlace, StoreError, StoredEvent};
+use crate::telemetry::causes;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ impl Watcher {
         match self.all(&mut text).await {
             Ok(()) => self.sent.remove("trouble"),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the console sees nothing");
+                tracing::debug!(error = %causes(&error), "the console sees nothing");
                 self.send(&mut text, "trouble", &"The database cannot be read now.");
                 None
             }

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_IDS};
 use crate::domain::UserId;
 use crate::store::{Store, StoreError};
+use crate::telemetry::causes;
 
 /// How many users may wait. Past that they are left to the next full pass.
 const QUEUE: usize = 10_000;
@@ -58,7 +59,7 @@ async fn run(store: Store, api: BackendApi, mut queue: mpsc::Receiver<UserId>) {
         }
         if let Err(error) = fetch(&store, &api, &users).await {
             warn!(
-                error = &error as &dyn std::error::Error,
+                error = %causes(&error),
                 "missing users were not fetched; the next full pass brings them"
             );
         }

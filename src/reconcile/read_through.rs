@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE};
 use crate::domain::{Change, OrganizationId, UserId};
 use crate::store::{Store, StoreError};
+use crate::telemetry::causes;
 
 /// How long it is remembered that an organization was fetched, or that Clerk knows none of this id.
 const REMEMBERED: Duration = Duration::from_mins(10);
@@ -106,7 +107,7 @@ impl ReadThrough {
                     Flight::Landed(Instant::now())
                 }
                 Err(error) => {
-                    warn!(%organization, error = &error as &dyn std::error::Error, "an unknown organization was not fetched");
+                    warn!(%organization, error = %causes(&error), "an unknown organization was not fetched");
                     Flight::Failed(Instant::now())
                 }
             };

@@ -7,6 +7,7 @@ use super::progress::Stage;
 use super::walk::EMPTY_TRIES;
 use crate::clerk::backend_api::{ApiError, Order};
 use crate::domain::{Change, Entity};
+use crate::telemetry::causes;
 
 /// How far a pass looks back beyond the start of the last one: clocks differ, and lists lag.
 const OVERLAP_MS: i64 = 5 * 60 * 1_000;
@@ -51,7 +52,7 @@ impl Pass<'_> {
         if self.dry.is_none()
             && let Err(error) = self.try_to_compare_counts().await
         {
-            debug!(error = &error as &dyn std::error::Error, "the counts cannot be compared");
+            debug!(error = %causes(&error), "the counts cannot be compared");
         }
     }
 

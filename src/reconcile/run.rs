@@ -21,6 +21,7 @@ use crate::clock;
 use crate::domain::time::iso8601;
 use crate::domain::{Entity, PassKind, PassOutcome};
 use crate::store::{Store, StoreError};
+use crate::telemetry::causes;
 
 /// How long a holder of the lease that has died keeps others out.
 const LEASE: Duration = Duration::from_secs(15);
@@ -152,7 +153,7 @@ impl Reconciler {
             && let Err(error) = self.store.release_lease(&holder.owner).await
         {
             warn!(
-                error = &error as &dyn std::error::Error,
+                error = %causes(&error),
                 "the lease was not given back; it ends by itself"
             );
         }
@@ -318,7 +319,7 @@ async fn beat(
             Ok(true) => renewed = asked,
             Ok(false) => break,
             Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "the lease was not renewed");
+                warn!(error = %causes(&error), "the lease was not renewed");
                 if renewed.elapsed() + RENEWAL + RENEWAL_PATIENCE > LEASE {
                     break;
                 }

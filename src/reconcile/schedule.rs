@@ -21,6 +21,7 @@ use super::progress::is_backfill;
 use super::run::{Ask, Finished, Glance, Reconciler, count_run};
 use crate::domain::{PassKind, PassOutcome};
 use crate::store::{Store, StoreError};
+use crate::telemetry::causes;
 
 /// Passes begin up to this much later than their schedule says, so that many sites do not all ask Clerk at
 /// the full minute.
@@ -195,7 +196,7 @@ impl Runner {
                     Ran::NotToItsEnd => {}
                 },
                 Err(error) => {
-                    error!(error = &error as &dyn std::error::Error, "the last pass cannot be looked up");
+                    error!(error = %causes(&error), "the last pass cannot be looked up");
                 }
             }
             // Without a pass that came to its end, the newest changes are all there ever were.
@@ -249,7 +250,7 @@ impl Runner {
                 if let Some(cause) = error.filter(|cause| !matches!(cause, WalkError::Stopped)) {
                     error!(
                         kind = kind.as_str(),
-                        error = &cause as &dyn std::error::Error,
+                        error = %causes(&cause),
                         "a pass ended early; the next one goes on there"
                     );
                 }
@@ -265,7 +266,7 @@ impl Runner {
             Err(error) => {
                 error!(
                     kind = kind.as_str(),
-                    error = &error as &dyn std::error::Error,
+                    error = %causes(&error),
                     "a pass could not run"
                 );
                 Ran::NotToItsEnd

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::sqlite;
+use crate::telemetry::causes;
 
 /// How many deliveries make a portion, some hundred pages; `Work::weight` says what counts as how many.
 const PORTION: usize = 128;
@@ -43,7 +44,7 @@ impl Checkpoints {
     pub(super) async fn stop(self) {
         drop(self.due);
         if let Err(error) = self.task.await {
-            tracing::error!(error = &error as &dyn std::error::Error, "writing the log back ended badly");
+            tracing::error!(error = %causes(&error), "writing the log back ended badly");
         }
     }
 }
@@ -58,14 +59,14 @@ async fn run(path: PathBuf, mut asked: mpsc::Receiver<()>) {
             connection = None;
             // Commits write the log back when nobody else does.
             if worked {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the log is not written back");
+                tracing::warn!(error = %causes(&error), "the log is not written back");
             }
         }
     }
     if let Some(connection) = connection
         && let Err(error) = connection.close().await
     {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not closed");
+        tracing::warn!(error = %causes(&error), "a connection was not closed");
     }
 }
 

@@ -29,6 +29,7 @@ use super::error::StoreError;
 use super::rows::cell;
 use super::versions;
 use crate::domain::{OrganizationId, UserId};
+use crate::telemetry::causes;
 
 pub use self::follower::{Follower, MemberChange, News, Told};
 
@@ -250,7 +251,7 @@ impl Feed {
                         Err(error) => {
                             if worked {
                                 tracing::warn!(
-                                    error = &error as &dyn std::error::Error,
+                                    error = %causes(&error),
                                     "the feed waits for the database"
                                 );
                             }

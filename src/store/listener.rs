@@ -21,6 +21,7 @@ use super::feed::Feed;
 use super::generation::Generations;
 use super::rows::{Script, Statement, cell};
 use super::watch::{Look, Own, Seen, Watch};
+use crate::telemetry::causes;
 
 /// Sites that share a database by schemas share the bell too, which costs a few looks.
 const BELL: &str = "roster";
@@ -72,7 +73,7 @@ async fn hang_up(pool: &PgPool, bell: &Notify) {
     loop {
         if let Err(error) = pass_on(pool, bell).await {
             tracing::debug!(
-                error = &error as &dyn std::error::Error,
+                error = %causes(&error),
                 "other instances are heard by looking only"
             );
         }
@@ -108,7 +109,7 @@ impl Listener {
                 Err(error) => {
                     if self.generations.doubt() {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = %causes(&error),
                             "other instances are not heard: nothing is answered from the cache until they are"
                         );
                     }

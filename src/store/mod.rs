@@ -47,6 +47,7 @@ use crate::config::Database;
 use crate::domain::{
     Change, Cursor, EntryPage, Member, MemberQuery, OrganizationId, Outcome, Page, Shown, Standing, UserId,
 };
+use crate::telemetry::causes;
 pub use apply::Applied;
 use apply::Work;
 use checkpoint::Checkpoints;
@@ -327,7 +328,7 @@ impl Store {
         if let Some(writer) = writer
             && let Err(error) = writer.await
         {
-            tracing::error!(error = &error as &dyn std::error::Error, "the writer ended badly");
+            tracing::error!(error = %causes(&error), "the writer ended badly");
         }
         self.bookkeeping.close().await;
         self.readers.close().await;

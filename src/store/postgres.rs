@@ -14,6 +14,7 @@ use super::connection::Pool;
 use super::error::StoreError;
 use super::migrations;
 use super::rows::PREPARED;
+use crate::telemetry::causes;
 
 /// How services and commands call themselves to the server, and how a move does.
 pub(super) const SERVICE: &str = "roster";
@@ -82,7 +83,7 @@ pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError
         .retry(patience)
         .when(|error| is_away(error) && began.elapsed() < START)
         .notify(|error, _| {
-            tracing::warn!(error = error as &dyn std::error::Error, "PostgreSQL is not there yet");
+            tracing::warn!(error = %causes(error), "PostgreSQL is not there yet");
         })
         .await
         .map_err(|error| StoreError::Unreachable(Arc::new(error)))?;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::sqlite;
+use crate::telemetry::causes;
 
 /// How long one try may keep the writer waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -77,7 +78,7 @@ impl Scrub {
         match cut_patiently(&self.path, LAST_TRIES).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("the log is in use; what was erased leaves it later"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut"),
+            Err(error) => tracing::warn!(error = %causes(&error), "the log was not cut"),
         }
     }
 }
@@ -98,7 +99,7 @@ async fn run(path: PathBuf, erased: Arc<Notify>, debt: Arc<Debt>) {
                 }
                 Ok(false) => tracing::debug!("the log is in use; what was erased leaves it later"),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the log was not cut");
+                    tracing::warn!(error = %causes(&error), "the log was not cut");
                 }
             }
         }

@@ -26,6 +26,7 @@ use super::place::Place;
 use super::scrub::Scrub;
 use super::versions;
 use super::watch::{self, Look, Own, Seen, Watch};
+use crate::telemetry::causes;
 
 /// How many deliveries may wait.
 const QUEUE: usize = 4_096;
@@ -167,7 +168,7 @@ impl Writer {
         if let Some(anchor) = self.anchor
             && let Err(error) = anchor.close().await
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed");
+            tracing::warn!(error = %causes(&error), "the database was not closed");
         }
         if let Some(scrub) = self.scrub {
             scrub.finish().await;
@@ -218,14 +219,14 @@ impl Writer {
                     let waiting = work.len();
                     if tried == TRIES || !error.passes() {
                         tracing::error!(
-                            error = &error as &dyn std::error::Error,
+                            error = %causes(&error),
                             waiting,
                             "nothing was written"
                         );
                         return Err(error);
                     }
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %causes(&error),
                         waiting,
                         "a batch is tried again"
                     );
@@ -304,7 +305,7 @@ impl Writer {
             self.generations.touch_all();
             self.connection = None;
             if watched {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the database cannot be watched");
+                tracing::warn!(error = %causes(&error), "the database cannot be watched");
             }
         }
     }

@@ -27,6 +27,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::causes;
 use crate::clock;
 
 /// How long the end of the program waits for the collector.
@@ -105,7 +106,7 @@ impl SpanExporter for Announced {
         let was_failing = self.is_failing.swap(exported.is_err(), Ordering::Relaxed);
         match &exported {
             Err(error) if !was_failing => {
-                warn!(error = error as &dyn std::error::Error, "spans cannot be exported, and are dropped");
+                warn!(error = %causes(error), "spans cannot be exported, and are dropped");
             }
             Ok(()) if was_failing => info!("spans are exported again"),
             _ => {}

@@ -52,6 +52,12 @@ fn rooms_know_only_what_is_theirs() {
     knows_nothing_of("store", &["axum", "crate::clerk", "crate::api", "crate::webhook", "crate::clock"]);
 }
 
+/// JSON would have nothing of its causes; `telemetry::causes` says them.
+#[test]
+fn no_error_is_logged_without_its_causes() {
+    knows_nothing_of("", &["as &dyn std::error::Error"]);
+}
+
 #[test]
 fn sql_lives_in_the_store_alone() {
     for room in ["api", "app", "cli", "clerk", "config", "domain", "ops", "reconcile", "replay", "webhook"] {

@@ -18,6 +18,7 @@ use super::limiter::{LONGEST_WAIT, Lane, Limiter};
 use super::page::Fetched;
 use crate::clock;
 use crate::domain::time::is_showable;
+use crate::telemetry::causes;
 
 /// 500 users with all their metadata are below 10 MiB.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -110,7 +111,7 @@ impl Caller {
             .notify(|failed, wait| {
                 warn!(
                     path = url.path(),
-                    error = &failed.error as &dyn std::error::Error,
+                    error = %causes(&failed.error),
                     wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                     "Clerk's API is asked again"
                 );
