@@ -83,7 +83,8 @@ impl StoreError {
     }
 
     /// Whether another try may succeed at once: the connection was cut, or PostgreSQL undid the transaction for
-    /// the sake of another one, or was told to stop, or a newer Roster has given a table another column.
+    /// the sake of another one, or had waited for us too long, or was told to stop, or a newer Roster has given a table
+    /// another column.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Database(error) => match error.as_ref() {
@@ -91,7 +92,7 @@ impl StoreError {
                 sqlx::Error::Database(error) => {
                     matches!(
                         error.code().as_deref(),
-                        Some("0A000" | "40001" | "40P01" | "57P01" | "57P02" | "25006")
+                        Some("0A000" | "25006" | "25P03" | "40001" | "40P01" | "57P01" | "57P02" | "57P05")
                     )
                 }
                 _ => false,

@@ -34,16 +34,20 @@ const READERS: u32 = 8;
 /// How long a request waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long an idle connection may take to show that it is alive.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// How long the server may be away at start.
 const START: Duration = Duration::from_secs(30);
 
-/// What holds on every connection. The server ends what takes too long, and forgets an instance that vanished in
-/// the middle of a transaction, so that it keeps no lock.
-const SETTINGS: [(&str, &str); 7] = [
+/// Names of the server's settings, and their values.
+type Settings = [(&'static str, &'static str)];
+
+/// What holds on every connection of a pool. The server ends what takes too long, and forgets an instance that vanished
+/// in the middle of a transaction, so that it keeps no lock.
+const SETTINGS: &Settings = &[
     ("statement_timeout", "10s"),
     ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "2"),
@@ -53,18 +57,32 @@ const SETTINGS: [(&str, &str); 7] = [
     ("jit", "off"),
 ];
 
+/// What the writer asks for it asks for by key, a handful of rows at a time. The server does not know that of tables
+/// that it has not counted yet, as in a first backfill or after a move: it would go through all of them, again and
+/// again. How old a plan may be is said in `writer.rs`.
+const WRITING: &Settings = &[
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    // All other instances wait for an instance that stands still in the middle of a batch.
+    ("idle_in_transaction_session_timeout", "3s"),
+];
+
 /// Reads the URL, which was checked with the configuration.
 pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions =
         url.expose_secret().parse().map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
-    // A move holds one moment of the source until all of it is copied and compared.
-    let idle = [("idle_in_transaction_session_timeout", if name == MOVE { "0" } else { "10s" })];
-    Ok(options
-        .application_name(name)
-        .options(SETTINGS)
-        .options(idle)
-        .statement_cache_capacity(PREPARED)
-        .disable_statement_logging())
+    Ok(options.application_name(name).statement_cache_capacity(PREPARED).disable_statement_logging())
+}
+
+/// With statements, because there are poolers that decline, or drop without a word, what is asked for when a connection is
+/// opened.
+async fn set(connection: &mut PgConnection, settings: &Settings) -> Result<(), sqlx::Error> {
+    let (names, values): (Vec<_>, Vec<_>) = settings.iter().copied().unzip();
+    let set = "SELECT set_config(name, value, false) FROM unnest($1::TEXT[], $2::TEXT[]) AS s (name, value)";
+    sqlx::query(set).bind(names).bind(values).execute(connection).await?;
+    Ok(())
 }
 
 /// Waits for the server, checks it, and brings its schema up to date.
@@ -89,8 +107,8 @@ pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError
         .map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
     check(&mut connection).await?;
     // A migration takes the time that it takes.
-    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
-    sqlx::query("SET lock_timeout = 0").execute(&mut connection).await?;
+    set(&mut connection, SETTINGS).await?;
+    set(&mut connection, &[("statement_timeout", "0"), ("lock_timeout", "0")]).await?;
     migrations::postgres().run(&mut connection).await?;
     connection.close().await.map_err(StoreError::from)
 }
@@ -160,42 +178,34 @@ pub async fn look_at_server(url: &SecretString) -> Result<ServerLook, StoreError
 
 /// The readers' pool.
 pub(super) fn readers(options: &PgConnectOptions) -> Pool {
-    Pool::Postgres(pool(READERS, options))
+    Pool::Postgres(pool(READERS, options, &[]))
 }
 
 /// A connection for what is neither an event nor a change: leases and the state of passes.
 pub(super) fn bookkeeping(options: &PgConnectOptions) -> Pool {
-    Pool::Postgres(pool(1, options))
+    Pool::Postgres(pool(1, options, &[]))
 }
-
-/// What the writer asks for it asks for by key, a handful of rows at a time. The server does not know that of tables
-/// that it has not counted yet, as in a first backfill or after a move: it would go through all of them, again and
-/// again. How old a plan may be is said in `writer.rs`.
-const BY_KEY: [(&str, &str); 4] = [
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-];
 
 /// The connection of this instance's writer.
 pub(super) fn writer(options: &PgConnectOptions) -> Pool {
-    Pool::Postgres(pool(1, &options.clone().options(BY_KEY)))
+    Pool::Postgres(pool(1, options, WRITING))
 }
 
 /// The connections of this instance's listener.
 pub(super) fn listener(options: &PgConnectOptions) -> PgPool {
-    pool(2, options)
+    pool(2, options, &[])
 }
 
-fn pool(connections: u32, options: &PgConnectOptions) -> PgPool {
+fn pool(connections: u32, options: &PgConnectOptions, besides: &'static Settings) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
         // Below more is asked than whether the connection is alive.
         .test_before_acquire(false)
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
             Box::pin(async move {
+                set(connection, SETTINGS).await?;
+                set(connection, besides).await?;
                 sqlx::query(DURABLE).execute(&mut *connection).await?;
                 let standby = || sqlx::Error::Configuration("the server is a standby".into());
                 leads(connection).await?.then_some(()).ok_or_else(standby)

@@ -31,9 +31,10 @@ const MOMENT: Duration = Duration::from_millis(10);
 /// the upper pages, is written back once. See `checkpoint.rs` for what is written back before.
 const LOG_PAGES: &str = "8192";
 
-/// The name of a file's log.
+/// The name of a file's log. SQLite keeps it beside the file itself when the path is a symbolic link.
 pub(super) fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut log = file.into_os_string();
     log.push("-wal");
     log.into()
 }

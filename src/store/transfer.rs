@@ -317,6 +317,10 @@ pub async fn run(from: &Store, to: &Store, mut told: impl FnMut(Moved)) -> Resul
         }
         target.execute(SET, &[cell(MARK), cell(1_i64)]).await?;
     }
+    if source.is_postgres() {
+        // The moment that it shows is held until all of it is copied and compared.
+        source.execute("SET idle_in_transaction_session_timeout = 0", &[]).await?;
+    }
     source.begin_reading().await?;
     for table in &TABLES {
         table.copy(&mut source, &mut target).await?;

@@ -26,16 +26,11 @@ impl Own {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This process commits a version: said before it does, so that whoever looks at once knows whose it is.
-    pub(super) fn writes(&self, version: Option<i64>) {
+    /// This process has committed a version, and what it changed is touched. A look that was faster takes it for
+    /// another's, which touches it once more and harms nobody: while the answer to a commit is late, nobody is
+    /// answered as before it.
+    pub(super) fn wrote(&self, version: Option<i64>) {
         self.versions().extend(version);
-    }
-
-    /// The commit failed, or nobody knows. If it happened after all, it is taken for another's.
-    pub(super) fn failed(&self, version: Option<i64>) {
-        if let Some(version) = version {
-            self.versions().remove(&version);
-        }
     }
 }
 
@@ -121,7 +116,7 @@ impl Watch {
             Some(_) => newest.unwrap_or(last.version),
             None => versions::newest(db).await?,
         };
-        // What is under way may come at the next look.
+        // Ours that were committed since may come at the next look.
         let mut own = self.own.versions();
         let later = own.split_off(&(version + 1));
         let own = std::mem::replace(&mut *own, later);
@@ -150,11 +145,11 @@ mod tests {
         let (ours, others) = (sqlite::bookkeeping(&path), sqlite::bookkeeping(&path));
         let (mut ours, mut others) = (ours.acquire().await.unwrap(), others.acquire().await.unwrap());
         let own = Own::default();
-        own.writes(Some(1));
+        own.wrote(Some(1));
         let mut watch = Watch::new(own.clone());
         assert_eq!(watch.look(&mut ours).await.unwrap().seen, Seen::Anything);
         for (version, is_ours) in [(1, false), (2, true)] {
-            own.writes(is_ours.then_some(version));
+            own.wrote(is_ours.then_some(version));
             for statement in [
                 format!("INSERT INTO changes VALUES ({version}, 'org_1', 'user_1', 'upserted')"),
                 format!("INSERT OR REPLACE INTO sequences VALUES ('version', {version})"),

@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
@@ -23,6 +23,7 @@ use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
 use super::place::Place;
+use super::postgres::SIGN_OF_LIFE;
 use super::scrub::Scrub;
 use super::versions;
 use super::watch::{self, Look, Own, Seen, Watch};
@@ -54,8 +55,8 @@ type Answer = Result<Vec<Applied>, StoreError>;
 pub(super) struct Writer {
     pool: Pool,
     connection: Option<Connection>,
-    /// No plan of that connection is older than this; `None` when it may be of any age.
-    planned_after: Option<Instant>,
+    /// No plan of that connection is older.
+    planned_at: Instant,
     /// What others wrote up to this version is touched, as far as that connection knows.
     touched_until: i64,
     /// Of that connection, to a file.
@@ -85,7 +86,7 @@ impl Writer {
         Self {
             pool,
             connection: None,
-            planned_after: None,
+            planned_at: Instant::now(),
             touched_until: i64::MIN,
             watch,
             watches: true,
@@ -236,6 +237,7 @@ impl Writer {
         };
         self.generations.touch(&written.touched);
         self.generations.advance(written.last_applied_ms);
+        self.own.wrote(written.version);
         self.feed.wrote(written.version);
         if let Some(scrub) = self.scrub.as_ref().filter(|_| written.erased) {
             scrub.erased();
@@ -247,7 +249,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
-        let (own, feed) = (self.own.clone(), self.feed());
+        let feed = self.feed();
         let place = self.place();
         let still_there = || place.as_ref().map_or(Ok(()), Place::check);
         still_there()?;
@@ -267,31 +269,29 @@ impl Writer {
                 None => self.generations.touch_all(),
             }
         }
-        own.writes(written.version);
         feed.writes(written.version);
-        if let Err(error) = connection.commit().await {
-            own.failed(written.version);
-            return Err(error);
-        }
+        connection.commit().await?;
         self.touched_until = before;
         still_there()?;
         Ok(written)
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
-        let connection = match &mut self.connection {
-            Some(open) => open,
-            none => {
-                self.watch = Watch::new(self.own.clone());
-                self.planned_after = None;
-                // It may lead to another server, with other numbers.
-                self.touched_until = i64::MIN;
-                none.insert(self.pool.acquire().await?)
+        if let Some(open) = &mut self.connection
+            && self.planned_at.elapsed() > PLANNED_FOR
+        {
+            match timeout(SIGN_OF_LIFE, open.forget_plans()).await {
+                Ok(Ok(())) => self.planned_at = Instant::now(),
+                // While nobody wrote it fell silent, or was cut.
+                _ => self.connection = None,
             }
-        };
-        if self.planned_after.is_none_or(|moment| moment.elapsed() > PLANNED_FOR) {
-            connection.forget_plans().await?;
-            self.planned_after = Some(Instant::now());
+        }
+        if self.connection.is_none() {
+            self.watch = Watch::new(self.own.clone());
+            // It may lead to another server, with other numbers.
+            self.touched_until = i64::MIN;
+            self.connection.insert(self.pool.acquire().await?).forget_plans().await?;
+            self.planned_at = Instant::now();
         }
         Ok(())
     }

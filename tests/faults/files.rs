@@ -56,6 +56,24 @@ async fn a_file_that_was_moved_away_takes_nothing_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_symbolic_link_names_the_file_that_it_leads_to() {
+    let mut victim = Victim::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("site.db");
+    std::os::unix::fs::symlink(&file, victim.database()).unwrap();
+    let service = victim.serve();
+    assert_eq!(victim.somebody_joins(&service).await, [200, 200]);
+    assert!(elsewhere.path().join("site.db-wal").exists());
+    // It leads to another file now.
+    fs::remove_file(victim.database()).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("other.db"), victim.database()).unwrap();
+    assert_eq!(victim.somebody_joins(&service).await, [503, 503]);
+    fs::remove_file(victim.database()).unwrap();
+    std::os::unix::fs::symlink(&file, victim.database()).unwrap();
+    victim.survives_the_end_of(service).await;
+}
+
+#[tokio::test]
 async fn after_its_log_was_removed_nothing_is_acknowledged_and_an_orderly_end_saves_all() {
     let mut victim = Victim::with_a_past().await;
     let mut service = victim.serve();
