@@ -20,6 +20,8 @@ use crate::telemetry::causes;
 const REMEMBERED: Duration = Duration::from_mins(10);
 /// How long a failed flight keeps the next one waiting.
 const COOL_DOWN: Duration = Duration::from_secs(5);
+/// How often the members are read at most before it is given up that their number stays the same.
+const WALKS: usize = 3;
 /// How many organizations are remembered.
 const MOST: usize = 100_000;
 
@@ -133,10 +135,32 @@ impl ReadThrough {
             Err(error) => return Err(error.into()),
         };
         let Some(organization) = organization else { return Ok(None) };
-        let mut members = 0;
-        let mut offset = 0;
+        let members = self.bring_members(id).await?;
+        // Last, because from now on the organization counts as known.
+        self.store.apply(vec![organization]).await?;
+        Ok(Some(members))
+    }
+
+    /// Fetches the memberships of an organization, and its users. Answers how many. Whoever leaves meanwhile moves all
+    /// the others, and one of them to a page that was read already, so they are read again then.
+    async fn bring_members(&self, id: &OrganizationId) -> Result<usize, FlightError> {
+        for _ in 0..WALKS {
+            if let Some(members) = self.walk(id).await? {
+                return Ok(members);
+            }
+        }
+        let what = "the number of members is another one on each page".to_owned();
+        Err(ApiError::Garbage { what }.into())
+    }
+
+    /// Fetches them page by page; `None` when their number changes on the way.
+    async fn walk(&self, id: &OrganizationId) -> Result<Option<usize>, FlightError> {
+        let (mut members, mut offset, mut expected) = (0, 0, None);
         loop {
             let page = self.api.organization_memberships_page(id, MAX_PAGE, offset).await?.value;
+            if *expected.get_or_insert(page.total_count) != page.total_count {
+                return Ok(None);
+            }
             if page.received == 0 && page.total_count.is_some_and(|total| offset < total) {
                 let what = "a list of members ends before its own count".to_owned();
                 return Err(ApiError::Garbage { what }.into());
@@ -151,11 +175,8 @@ impl ReadThrough {
             let ended = page.received == 0 || page.total_count.is_none_or(|total| offset >= total);
             self.store.apply(page.changes).await?;
             if ended {
-                break;
+                return Ok(Some(members));
             }
         }
-        // Last, because from now on the organization counts as known.
-        self.store.apply(vec![organization]).await?;
-        Ok(Some(members))
     }
 }

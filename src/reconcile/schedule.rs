@@ -75,15 +75,16 @@ impl Schedule {
         gate: Gate,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
+        // Asked first: another instance may begin to fill it at any moment, and then it is no longer empty.
+        let is_empty = store.is_empty().await?;
+        let mut unfinished = store.unfinished_pass(PassKind::Full).await?;
         let never = store.last_ended_pass(PassKind::Full).await?.is_none();
-        let unfinished = store.unfinished_pass(PassKind::Full).await?;
-        let mut is_filling = unfinished.as_ref().is_some_and(is_backfill);
-        if never && unfinished.is_none() && store.is_empty().await? {
+        if is_empty && unfinished.is_none() && never {
             // Webhooks come at once, and then nothing else tells that this was the first start.
             reconciler.owe_full_pass().await?;
-            is_filling = true;
+            unfinished = store.unfinished_pass(PassKind::Full).await?;
         }
-        gate.set(never && is_filling);
+        gate.set(never && unfinished.as_ref().is_some_and(is_backfill));
 
         let scheduler = JobScheduler::new().await.context("the scheduler cannot start")?;
         // One of each kind may wait; a further one would only repeat it.

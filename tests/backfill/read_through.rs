@@ -97,6 +97,28 @@ async fn half_an_organization_is_never_shown() {
 }
 
 #[tokio::test]
+async fn who_leaves_between_two_pages_takes_nobody_along() {
+    let clerk = Clerk::with(1, 2).await;
+    let site = clerk.filled_site_with(|config| config.read_through_ms = 30_000).await;
+    let organization = clerk.organization("Large", 510);
+    let (id, mut leaves) = (organization.clone(), 1);
+    clerk.controls().before_each(move |asked, clerk| {
+        if asked.first("offset") == Some("500") && leaves > 0 {
+            leaves -= 1;
+            // On the first page in either order.
+            let member = clerk.memberships_of(&id)[250].clone();
+            clerk.leave(member["id"].as_str().unwrap()).unwrap();
+        }
+    });
+    // That one has left is for its webhook to say.
+    let shown = site.members(&organization).await;
+    let truth = clerk.members(&organization);
+    assert_eq!(truth.len(), 509);
+    assert!(truth.iter().all(|member| shown.contains(member)));
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn what_clerk_does_not_know_is_an_empty_list_and_is_not_asked_for_again() {
     let clerk = Clerk::with(1, 2).await;
     let site = clerk.filled_site().await;
