@@ -1,9 +1,10 @@
 //! The passes of reconciliation: the lease that keeps them apart, where each stands, what each found.
 
 use super::Store;
-use super::connection::Row;
+use super::connection::{Pool, Row};
 use super::error::StoreError;
 use super::rows::{Cell, Script, Statement, cell};
+use crate::clock;
 use crate::domain::{PassKind, PassOutcome};
 
 /// The lease's name.
@@ -34,9 +35,11 @@ impl StoredPass {
     }
 }
 
+/// One that ends in more than an hour was taken before the clock was set back.
 const TAKE: &str = "INSERT INTO leases (name, owner, expires_at_ms) VALUES ($1, $2, $3)
     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_at_ms = excluded.expires_at_ms
         WHERE leases.owner = excluded.owner OR leases.expires_at_ms < $4
+            OR leases.expires_at_ms > $4 + 3600000
     RETURNING owner";
 
 const LEASE_END: &str = "SELECT expires_at_ms FROM leases WHERE name = $1";
@@ -109,8 +112,18 @@ const UNCOUNTED: &str = r#"SELECT id, kind, outcome, started_at_ms, progress FRO
 const REPLACE: &str = "UPDATE passes SET progress = $3 WHERE id = $1 AND progress = $2";
 const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
 
+const SERVER_CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
 impl Store {
-    /// Takes the lease on reconciliation, or renews it; false when somebody else holds it.
+    /// The time that leases go by, in Unix milliseconds: that of the server, whatever the clocks of its instances show.
+    pub async fn lease_clock_ms(&self) -> Result<i64, StoreError> {
+        if matches!(self.bookkeeping, Pool::Sqlite(_)) {
+            return Ok(clock::now_ms());
+        }
+        Ok(self.bookkeeping.acquire().await?.fetch_one(SERVER_CLOCK, &[]).await?.try_get(0)?)
+    }
+
+    /// Takes the lease on reconciliation, or renews it; false when somebody else holds it. By [`Self::lease_clock_ms`].
     pub async fn take_lease(&self, owner: &str, now_ms: i64, expires_at_ms: i64) -> Result<bool, StoreError> {
         let cells = [cell(RECONCILE), cell(owner), cell(expires_at_ms), cell(now_ms)];
         Ok(self.bookkeeping.acquire().await?.fetch_optional(TAKE, &cells).await?.is_some())
@@ -198,7 +211,7 @@ impl Store {
         self.bookkeeping.acquire().await?.execute(FORGET, &[cell(before_ms)]).await
     }
 
-    /// Whether somebody runs a pass now.
+    /// Whether somebody runs a pass now, by [`Self::lease_clock_ms`].
     pub async fn is_pass_under_way(&self, now_ms: i64) -> Result<bool, StoreError> {
         let mut db = self.readers.acquire().await?;
         let leases: i64 = db.fetch_one(LEASED, &[cell(RECONCILE), cell(now_ms)]).await?.try_get(0)?;

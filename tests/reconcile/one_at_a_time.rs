@@ -50,6 +50,10 @@ async fn a_lease_goes_on_when_its_holder_has_died() {
     assert!(!store.take_lease("one", 20_003, 35_003).await.unwrap());
     store.release_lease("two").await.unwrap();
     assert!(store.take_lease("one", 20_004, 35_004).await.unwrap());
+    // A clock that was set back must not keep everybody out for as long.
+    assert!(store.take_lease("one", 90_000_000, 90_015_000).await.unwrap());
+    assert!(!store.take_lease("two", 90_001_000, 90_016_000).await.unwrap());
+    assert!(store.take_lease("two", 3_000_000, 3_015_000).await.unwrap());
 }
 
 #[tokio::test]
