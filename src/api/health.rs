@@ -1,6 +1,6 @@
 //! Whether the process runs, and whether it can answer truthfully. Nobody has to be known to ask.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-use tracing::Level;
+use tracing::{Level, info, warn};
 use utoipa::ToSchema;
 
 use super::Shared;
@@ -38,6 +38,25 @@ impl Ping {
         let answered = matches!(timeout(PING_LIMIT, store.ping()).await, Ok(Ok(())));
         *last = Some((began, answered));
         answered
+    }
+}
+
+/// Why it was not ready when somebody last asked. The log is told of each change, and not of each question.
+#[derive(Debug, Default)]
+pub(super) struct Told(std::sync::Mutex<Option<String>>);
+
+impl Told {
+    fn readiness(&self, reasons: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() == Some(reasons) {
+            return;
+        }
+        if reasons.is_empty() {
+            info!("ready");
+        } else {
+            warn!(reasons, "not ready");
+        }
+        *last = Some(reasons.to_owned());
     }
 }
 
@@ -74,10 +93,12 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response
     if api.gate.is_closed() {
         reasons.push("first backfill not finished");
     }
+    let reasons = reasons.join(", ");
+    shared.told.readiness(&reasons);
     if reasons.is_empty() {
         return Ok(Status { status: "ready" }.into_response());
     }
-    let problem = Problem::new(Code::Unavailable, format!("Not ready: {}.", reasons.join(", ")));
+    let problem = Problem::new(Code::Unavailable, format!("Not ready: {reasons}."));
     // Orchestrators ask every second, and they are told.
     Err(problem.logged_at(Level::DEBUG))
 }

@@ -101,6 +101,7 @@ struct Shared {
     as_of: AsOf,
     streams: Arc<Streams>,
     ping: health::Ping,
+    told: health::Told,
     /// How many more large bodies may be on their way in.
     large_bodies: Arc<Semaphore>,
 }
@@ -128,6 +129,7 @@ impl Public {
             as_of: AsOf::default(),
             streams: Arc::default(),
             ping: health::Ping::default(),
+            told: health::Told::default(),
             large_bodies: Arc::new(Semaphore::new(delivery::LARGE_AT_ONCE)),
         });
         let router = edge::around(edge::Listener::Public, routes()).with_state(Arc::clone(&shared));

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::SecretString;
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -188,7 +189,11 @@ pub fn backend_api(config: &Config) -> anyhow::Result<Option<BackendApi>> {
 fn say_what_is_off(config: &Config) {
     match &config.database {
         Database::Sqlite(path) => info!(path = %path.display(), "database"),
-        Database::Postgres(_) => info!("database: PostgreSQL"),
+        Database::Postgres(url) => {
+            let url = Url::parse(url.expose_secret()).ok();
+            let name = url.as_ref().map(|url| url.path().trim_start_matches('/'));
+            info!(host = url.as_ref().and_then(Url::host_str), name, "database: PostgreSQL");
+        }
     }
     match &config.keys {
         KeySource::Pem(_) => info!("tokens are checked with CLERK_JWT_KEY"),

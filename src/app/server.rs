@@ -81,6 +81,21 @@ fn http() -> Builder<TokioExecutor> {
     http
 }
 
+/// Lets this process have as many connections as it may. Shells and containers allow 1,024 at first, for the sake of old
+/// programs, and more to whoever asks; everybody who follows changes keeps one.
+#[cfg(unix)]
+pub fn allow_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        debug!(%error, "the number of open files stays limited");
+    }
+}
+
+/// Elsewhere there is no such limit.
+#[cfg(not(unix))]
+pub fn allow_connections() {}
+
 /// The next connection. A failure to accept is never the end of the service.
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
@@ -88,7 +103,11 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => return stream,
             Err(error) if is_the_clients(error.kind()) => {}
             Err(error) => {
-                warn!(%error, "a connection could not be accepted");
+                warn!(
+                    %error,
+                    "a connection could not be accepted; when too many files are open, allow more \
+                     (LimitNOFILE, `docker --ulimit nofile=65536`, `ulimit -n`)"
+                );
                 tokio::time::sleep(PAUSE).await;
             }
         }

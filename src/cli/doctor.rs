@@ -16,7 +16,8 @@ use crate::clerk::jwks::KeySet;
 use crate::clock;
 use crate::config::{self, Config, Database, Flags, KeySource};
 use crate::domain::time::iso8601;
-use crate::store::{self, ServerLook, backup, look_at_server};
+use crate::store::{ServerLook, backup, look_at_server};
+use crate::telemetry::causes;
 
 /// Clocks that are further apart than this refuse good tokens.
 const SKEW_MS: i64 = 5_000;
@@ -102,59 +103,70 @@ async fn database(database: &Database) -> (Finding, Option<i64>) {
         Database::Postgres(url) => return server(url).await,
     };
     let shown = path.display();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let mend =
+            format!("the folder of {shown} is not there: make it, or set DATABASE_URL to another file");
+        return (Mend(mend), None);
+    }
+    if !is_writable(folder) {
+        let mend = format!("the folder of {shown} cannot be written by this user: the service must own it");
+        return (Mend(mend), None);
+    }
     if !path.exists() {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let finding = if folder.is_dir() {
-            Fine(format!("{shown} is not there yet; `roster serve` makes it"))
-        } else {
-            Mend(format!("the folder of {shown} is not there: make it, or set DATABASE_URL to another file"))
-        };
-        return (finding, None);
+        return (Fine(format!("{shown} is not there yet; `roster serve` makes it")), None);
     }
-    match backup::look(path).await {
-        Err(error) => {
-            let mend = match store::mend(&error) {
-                "" => ": check DATABASE_URL, and who may read it",
-                known => known,
-            };
-            (Mend(format!("{shown} cannot be read as Roster's ({error}){mend}")), None)
-        }
-        Ok(look) if look.is_newer => {
-            (Mend(format!("{shown} is from a newer Roster: install that version, or restore a backup")), None)
-        }
-        Ok(look) if OpenOptions::new().append(true).open(path).is_err() => {
-            let finding = Mend(format!("{shown} cannot be written by this user: the service must own it"));
-            (finding, look.last_arrival_ms)
-        }
-        Ok(look) if is_open_to_others(path) => {
-            let finding =
-                Warning(format!("{shown} names people and others here may read it: `chmod 600 {shown}`"));
-            (finding, look.last_arrival_ms)
-        }
-        Ok(look) => {
-            let last = newest_event(look.last_arrival_ms);
-            (Fine(format!("{shown} can be read; {last}")), look.last_arrival_ms)
-        }
+    if OpenOptions::new().append(true).open(path).is_err() {
+        return (Mend(format!("{shown} cannot be written by this user: the service must own it")), None);
     }
+    let look = match backup::look(path).await {
+        Ok(Some(look)) => look,
+        Ok(None) => return (Fine(format!("{shown} is empty; `roster serve` fills it")), None),
+        Err(error) => return (Mend(format!("{shown}: {}", causes(&error))), None),
+    };
+    let finding = if look.is_newer {
+        Mend(format!("{shown} is from a newer Roster: install that version, or restore a backup"))
+    } else if is_open_to_others(path) {
+        Warning(format!("{shown} names people and others here may read it: `chmod 600 {shown}`"))
+    } else {
+        Fine(format!("{shown} can be written; {}", newest_event(look.last_arrival_ms)))
+    };
+    (finding, look.last_arrival_ms)
+}
+
+#[cfg(unix)]
+fn is_writable(folder: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_writable(_folder: &Path) -> bool {
+    true
 }
 
 async fn server(url: &SecretString) -> (Finding, Option<i64>) {
-    match look_at_server(url).await {
-        Err(error) => (Mend(format!("{:#}", anyhow::Error::from(error))), None),
-        Ok(ServerLook { is_standby: true, .. }) => {
-            (Mend("PostgreSQL is a standby here: name the primary in DATABASE_URL".to_owned()), None)
-        }
-        Ok(ServerLook { site: None, .. }) => {
-            (Fine("PostgreSQL answers; `roster serve` makes the tables".to_owned()), None)
-        }
-        Ok(ServerLook { site: Some(look), .. }) if look.is_newer => {
-            (Mend("the database is from a newer Roster: install that version".to_owned()), None)
-        }
-        Ok(ServerLook { site: Some(look), .. }) => (
-            Fine(format!("PostgreSQL answers; {}", newest_event(look.last_arrival_ms))),
-            look.last_arrival_ms,
-        ),
-    }
+    let ServerLook { is_standby, may_create, site } = match look_at_server(url).await {
+        Ok(look) => look,
+        Err(error) => return (Mend(causes(&error).to_string()), None),
+    };
+    let last_arrival_ms = site.and_then(|site| site.last_arrival_ms);
+    let finding = if is_standby {
+        Mend("PostgreSQL is a standby here: name the primary in DATABASE_URL".to_owned())
+    } else if site.is_some_and(|site| site.is_newer) {
+        Mend("the database is from a newer Roster: install that version".to_owned())
+    } else if !may_create {
+        Mend(
+            "this role may not create tables, as updates do: make it the owner of the database, or GRANT CREATE ON \
+             the SCHEMA"
+                .to_owned(),
+        )
+    } else if site.is_none() {
+        Fine("PostgreSQL answers; `roster serve` makes the tables".to_owned())
+    } else {
+        Fine(format!("PostgreSQL answers; {}", newest_event(last_arrival_ms)))
+    };
+    (finding, last_arrival_ms)
 }
 
 fn newest_event(at_ms: Option<i64>) -> String {
@@ -190,7 +202,7 @@ async fn key_set(source: &KeySource) -> (Finding, Vec<String>) {
         Ok(ids) if ids.is_empty() => {
             (Mend(format!("{url} holds no usable key: check CLERK_JWKS_URL and CLERK_ISSUER")), ids)
         }
-        Ok(ids) => (Fine(format!("{url} holds {} usable", keys(ids.len()))), ids),
+        Ok(ids) => (Fine(format!("{url} holds {}", keys(ids.len()))), ids),
         Err(error) => (
             Mend(format!(
                 "{url} cannot be had ({error:#}): check CLERK_PUBLISHABLE_KEY, the network, and proxies on the way"
@@ -201,7 +213,7 @@ async fn key_set(source: &KeySource) -> (Finding, Vec<String>) {
 }
 
 fn keys(count: usize) -> String {
-    if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
+    if count == 1 { "1 usable key".to_owned() } else { format!("{count} usable keys") }
 }
 
 fn webhook_secret(config: &Config) -> Finding {

@@ -24,6 +24,7 @@ use clap_complete::Shell;
 
 use crate::app::ClaimError;
 use crate::config::{Database, Flags, Problems};
+use crate::telemetry::causes;
 
 /// A durable local copy of your Clerk users and organizations.
 #[derive(Debug, Parser)]
@@ -103,7 +104,7 @@ pub enum Failure {
     #[error("{0}")]
     Usage(String),
     /// It was tried and did not work.
-    #[error("{0:#}")]
+    #[error("{}", causes(.0.as_ref()))]
     Failed(anyhow::Error),
 }
 

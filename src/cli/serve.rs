@@ -17,6 +17,7 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     let ops_is_chosen = values.is_set("ROSTER_OPS_LISTEN");
     let config = values.check()?;
     let traces = telemetry::init_with_traces(&config.log, config.otlp_endpoint.as_ref())?;
+    app::server::allow_connections();
     let served = serve(config, ops_is_chosen).await;
     traces.flush().await;
     Ok(served?)

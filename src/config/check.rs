@@ -79,8 +79,11 @@ impl Check {
             Ok(value) => Some(value),
             Err(what) => {
                 let example = Setting::named(variable).map_or("", |setting| setting.example);
+                let is_quoted = text.starts_with(['"', '\'']) && text.ends_with(['"', '\'']);
+                let hint =
+                    if is_quoted { " (without the quotes, which `docker --env-file` passes on)" } else { "" };
                 self.problems.push(Problem::new(format!(
-                    "{variable} ({layer}) {what}; for example {variable}={example}"
+                    "{variable} ({layer}) {what}; for example {variable}={example}{hint}"
                 )));
                 None
             }

@@ -116,7 +116,7 @@ fn begin_at_zero() {
             counter!("roster_reconcile_drift_total", "entity" => entity, "drift" => drift).absolute(0);
         }
     }
-    for status in ["200", "429", "none"] {
+    for status in ["200", "401", "429", "none"] {
         counter!("roster_clerk_api_requests_total", "status" => status).absolute(0);
     }
     counter!("roster_http_requests_total", "route" => "-", "method" => "GET", "status" => "404").absolute(0);

@@ -107,7 +107,7 @@ impl Watcher {
             // The page shows how long ago things were, by our clock.
             let _ = write!(text, "event: clock\ndata: {now_ms}\n\n");
         }
-        self.send(text, "passes", &history(store, PASSES).await?);
+        self.send(text, "passes", &history(store, PASSES, now_ms).await?);
         let dead = EventFilter { outcome: Some("dead".to_owned()), ..EventFilter::default() };
         self.send(text, "dead", &store.events(&dead, &EventPlace::end(), DEAD_LETTERS).await?);
         let newest = store.events(&EventFilter::default(), &EventPlace::end(), EVENTS).await?;

@@ -27,8 +27,8 @@ pub struct PastPass {
 }
 
 /// The newest passes, newest first.
-pub async fn history(store: &Store, limit: i64) -> Result<Vec<PastPass>, StoreError> {
-    let mut is_under_way = store.is_pass_under_way(store.lease_clock_ms().await?).await?;
+pub async fn history(store: &Store, limit: i64, now_ms: i64) -> Result<Vec<PastPass>, StoreError> {
+    let mut is_under_way = store.is_pass_under_way(store.lease_clock_ms(now_ms).await?).await?;
     let passes = store.recent_passes(limit).await?.into_iter().filter_map(|stored| {
         // What another version has written in another form is left out.
         let progress: Progress = serde_json::from_str(&stored.progress).ok()?;

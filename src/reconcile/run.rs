@@ -192,7 +192,7 @@ impl Reconciler {
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {
-        let now_ms = self.store.lease_clock_ms().await?;
+        let now_ms = self.store.lease_clock_ms(clock::now_ms()).await?;
         let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
         self.store.take_lease(&self.owner, now_ms, now_ms.saturating_add(lease_ms)).await
     }

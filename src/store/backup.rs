@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::error::result_code;
+use super::error::{StoreError, result_code};
+use super::holder::Holder;
 use super::{migrations, place};
 
 /// Why there is no copy.
@@ -226,14 +227,20 @@ fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Looks at a database file.
-pub async fn look(path: &Path) -> Result<Look, sqlx::Error> {
+/// When the newest event came in.
+pub(super) const LAST_ARRIVAL: &str = "SELECT MAX(received_at_ms) FROM events";
+
+/// Looks at a database file; `None` when no Roster has been there yet. Takes the turn to write, and writes nothing.
+pub async fn look(path: &Path) -> Result<Option<Look>, StoreError> {
     let mut connection = open(path).await?;
-    let schema: i64 =
-        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
-    let is_newer = migrations::sqlite().iter().all(|known| known.version < schema);
-    let last_arrival_ms =
-        sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(&mut connection).await?;
+    let holder = Holder::of_file(&mut connection).await?;
+    holder.admits_us()?;
+    let Holder::Roster(newest) = holder else { return Ok(None) };
+    for statement in ["BEGIN IMMEDIATE", "ROLLBACK"] {
+        sqlx::raw_sql(statement).execute(&mut connection).await?;
+    }
+    let is_newer = migrations::sqlite().iter().all(|known| known.version < newest);
+    let last_arrival_ms = sqlx::query_scalar(LAST_ARRIVAL).fetch_one(&mut connection).await?;
     connection.close().await?;
-    Ok(Look { is_newer, last_arrival_ms })
+    Ok(Some(Look { is_newer, last_arrival_ms }))
 }

@@ -48,6 +48,12 @@ pub enum StoreError {
     /// The server is older than what was tested.
     #[error("PostgreSQL {0} is too old: Roster needs PostgreSQL 14 or later")]
     TooOld(String),
+    /// Another program has tables in it.
+    #[error(
+        "the database holds tables that are not Roster's: set DATABASE_URL to a database of its own, or to a schema of \
+         its own with ?options=-csearch_path%3DNAME"
+    )]
+    Occupied,
     /// The server would sort, or refuse, what people are called.
     #[error("the PostgreSQL database has the encoding {0}: make one with ENCODING 'UTF8'")]
     Encoding(String),
@@ -103,7 +109,7 @@ impl StoreError {
 }
 
 /// What to do about a file that SQLite cannot use, as the end of a sentence; empty when nobody can tell.
-pub fn mend(error: &sqlx::Error) -> &'static str {
+fn mend(error: &sqlx::Error) -> &'static str {
     match result_code(error).unwrap_or_default() {
         5 | 6 => ": another program keeps it locked, and has to end its transaction",
         // SQLite says so too when there is no room for what it shares between connections.

@@ -70,11 +70,11 @@ impl Generations {
         !self.in_doubt.swap(true, Ordering::SeqCst)
     }
 
-    /// Others are heard; what they wrote up to this moment is known.
-    pub(super) fn trust(&self, up_to: Instant) {
+    /// Others are heard; what they wrote up to this moment is known. False when they were heard before.
+    pub(super) fn trust(&self, up_to: Instant) -> bool {
         let heard = up_to.saturating_duration_since(self.born).as_millis();
         self.heard_ms.store(u64::try_from(heard).unwrap_or(ALONE), Ordering::SeqCst);
-        self.in_doubt.store(false, Ordering::SeqCst);
+        self.in_doubt.swap(false, Ordering::SeqCst)
     }
 
     /// These organizations have changed; the change is committed.

@@ -105,12 +105,16 @@ impl Listener {
         loop {
             let began = Instant::now();
             match timeout(PATIENCE, self.look(&mut watch)).await.unwrap_or(Err(StoreError::Silent)) {
-                Ok(()) => self.generations.trust(began),
+                Ok(()) => {
+                    if self.generations.trust(began) {
+                        tracing::info!("other instances are heard");
+                    }
+                }
                 Err(error) => {
                     if self.generations.doubt() {
                         tracing::warn!(
                             error = %causes(&error),
-                            "other instances are not heard: nothing is answered from the cache until they are"
+                            "PostgreSQL does not say what other instances write: nothing is answered from the cache until it does"
                         );
                     }
                     // Another server may answer next, with other numbers.

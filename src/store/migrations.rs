@@ -9,7 +9,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 macro_rules! migrations {
-    ($database:literal, $($version:literal => $name:literal, $file:literal;)+) => {
+    ($database:literal, $($version:literal => $name:expr, $file:literal;)+) => {
         Migrator::with_migrations(vec![$(Migration::new(
             $version,
             $name.into(),
@@ -20,7 +20,7 @@ macro_rules! migrations {
     };
     ($database:literal) => {
         migrations! { $database,
-            1 => "read model", "0001_read_model";
+            1 => super::holder::FIRST, "0001_read_model";
             2 => "reconcile", "0002_reconcile";
             3 => "dead letters", "0003_dead_letters";
             4 => "versions", "0004_versions";

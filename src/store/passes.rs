@@ -4,7 +4,6 @@ use super::Store;
 use super::connection::{Pool, Row};
 use super::error::StoreError;
 use super::rows::{Cell, Script, Statement, cell};
-use crate::clock;
 use crate::domain::{PassKind, PassOutcome};
 
 /// The lease's name.
@@ -115,10 +114,11 @@ const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at
 const SERVER_CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 impl Store {
-    /// The time that leases go by, in Unix milliseconds: that of the server, whatever the clocks of its instances show.
-    pub async fn lease_clock_ms(&self) -> Result<i64, StoreError> {
+    /// The time that leases go by, in Unix milliseconds: this machine's, `now_ms`, for a file, and the server's, whatever
+    /// the clocks of its instances show.
+    pub async fn lease_clock_ms(&self, now_ms: i64) -> Result<i64, StoreError> {
         if matches!(self.bookkeeping, Pool::Sqlite(_)) {
-            return Ok(clock::now_ms());
+            return Ok(now_ms);
         }
         Ok(self.bookkeeping.acquire().await?.fetch_one(SERVER_CLOCK, &[]).await?.try_get(0)?)
     }

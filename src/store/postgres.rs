@@ -9,9 +9,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, timeout};
 
-use super::backup::Look;
+use super::backup::{LAST_ARRIVAL, Look};
 use super::connection::Pool;
 use super::error::StoreError;
+use super::holder::Holder;
 use super::migrations;
 use super::rows::PREPARED;
 use crate::telemetry::causes;
@@ -106,6 +107,7 @@ pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError
         .await
         .map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
     check(&mut connection).await?;
+    Holder::of_server(&mut connection).await?.admits_us()?;
     // A migration takes the time that it takes.
     set(&mut connection, SETTINGS).await?;
     set(&mut connection, &[("statement_timeout", "0"), ("lock_timeout", "0")]).await?;
@@ -151,6 +153,8 @@ async fn check(connection: &mut PgConnection) -> Result<(), StoreError> {
 pub struct ServerLook {
     /// Whether it is one that takes no writes.
     pub is_standby: bool,
+    /// Whether this role may create tables.
+    pub may_create: bool,
     /// `None` when no Roster has been here yet.
     pub site: Option<Look>,
 }
@@ -161,19 +165,18 @@ pub async fn look_at_server(url: &SecretString) -> Result<ServerLook, StoreError
     let mut connection = connect(&options).await.map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
     check(&mut connection).await?;
     let is_standby = !leads(&mut connection).await?;
-    let has_site = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let may_create = "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE)";
+    let may_create = sqlx::query_scalar(may_create).fetch_one(&mut connection).await?;
+    let holder = Holder::of_server(&mut connection).await?;
+    holder.admits_us()?;
     let mut site = None;
-    if sqlx::query_scalar(has_site).fetch_one(&mut connection).await? {
-        let schema: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-            .fetch_one(&mut connection)
-            .await?;
-        let last_arrival_ms =
-            sqlx::query_scalar("SELECT MAX(received_at_ms) FROM events").fetch_one(&mut connection).await?;
-        let is_newer = migrations::postgres().iter().all(|known| Some(known.version) < schema);
+    if let Holder::Roster(newest) = holder {
+        let last_arrival_ms = sqlx::query_scalar(LAST_ARRIVAL).fetch_one(&mut connection).await?;
+        let is_newer = migrations::postgres().iter().all(|known| known.version < newest);
         site = Some(Look { is_newer, last_arrival_ms });
     }
     connection.close().await?;
-    Ok(ServerLook { is_standby, site })
+    Ok(ServerLook { is_standby, may_create, site })
 }
 
 /// The readers' pool.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::Pool;
 use super::error::{StoreError, result_code};
+use super::holder::Holder;
 use super::migrations;
 use super::rows::PREPARED;
 
@@ -63,6 +64,7 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     let mut connection = connect_at_start(path).await.map_err(open_error)?;
+    Holder::of_file(&mut connection).await?.admits_us()?;
     let migrations = migrations::sqlite();
     let mut tries = migrations.iter().count();
     while let Err(error) = migrations.run(&mut connection).await.map_err(StoreError::from) {

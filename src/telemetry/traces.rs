@@ -106,7 +106,7 @@ impl SpanExporter for Announced {
         let was_failing = self.is_failing.swap(exported.is_err(), Ordering::Relaxed);
         match &exported {
             Err(error) if !was_failing => {
-                warn!(error = %causes(error), "spans cannot be exported, and are dropped");
+                warn!(error = %causes(error), "spans cannot be exported, and are dropped: check OTEL_EXPORTER_OTLP_ENDPOINT and the collector");
             }
             Ok(()) if was_failing => info!("spans are exported again"),
             _ => {}

@@ -108,7 +108,13 @@ impl Receiver {
             }
             Err(unusable) => {
                 let event_type = unusable.subject.as_ref().map_or("other", |subject| subject.event_type);
-                tracing::warn!(message_id, event_type, "a delivery cannot be used");
+                let reason = &unusable.reason;
+                tracing::warn!(
+                    message_id,
+                    event_type,
+                    %reason,
+                    "a delivery cannot be used; `roster events list --outcome dead` lists those that are kept"
+                );
                 if let Some(subject) = unusable.subject {
                     tally.is_of(subject.event_type);
                     let letter = delivery(message_id, *subject, clock::now_ms());

@@ -22,7 +22,12 @@ pub enum Refused {
     /// One of the three headers.
     #[error("a signature header is missing or cannot be read")]
     Headers,
-    /// The signature, or its time.
+    /// The time of the signature.
+    #[error(
+        "it was signed more than five minutes ago or ahead: check the clock, unless it was sent again by hand"
+    )]
+    Time(#[source] WebhookError),
+    /// The signature.
     #[error("no configured secret made the signature")]
     Signature(#[source] WebhookError),
 }
@@ -73,6 +78,9 @@ impl Secrets {
             };
             match verdict {
                 Ok(()) => return Ok(Signed { message_id: message_id.to_owned(), attempted_at_ms }),
+                Err(error @ (WebhookError::TimestampTooOldError | WebhookError::FutureTimestampError)) => {
+                    return Err(Refused::Time(error));
+                }
                 Err(error) => refused = Refused::Signature(error),
             }
         }

@@ -45,5 +45,8 @@ async fn a_start_is_refused_when_the_lock_stays() {
         sqlx::sqlite::SqliteConnectOptions::new().filename(victim.database()).create_if_missing(true);
     let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
     other.execute("BEGIN EXCLUSIVE").await.unwrap();
-    victim.is_refused(&[], "another program keeps it locked, and has to end its transaction");
+    let mend = "another program keeps it locked, and has to end its transaction";
+    victim.is_refused(&[], mend);
+    let doctor = victim.doctor();
+    assert!(doctor.contains("mend  database") && doctor.contains(mend), "{doctor}");
 }

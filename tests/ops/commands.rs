@@ -363,6 +363,17 @@ async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
         assert!(!printed.contains(SECRET_KEY) && !printed.contains(SECRET), "{printed}");
     }
 
+    std::fs::write(folder.path().join("roster.db"), "").unwrap();
+    let (lines, code, printed) = look(&[]);
+    assert_eq!((&*lines[1], code), ("ok database", Some(0)), "{printed}");
+    let theirs = SqliteConnectOptions::new().filename(folder.path().join("roster.db"));
+    let mut theirs = theirs.connect().await.unwrap();
+    sqlx::raw_sql("CREATE TABLE \"Account\" (id TEXT)").execute(&mut theirs).await.unwrap();
+    theirs.close().await.unwrap();
+    let (lines, _, printed) = look(&[]);
+    assert_eq!(lines[1], "mend database", "{printed}");
+    assert!(printed.contains("tables that are not Roster's"), "{printed}");
+
     std::fs::write(
         folder.path().join("roster.db"),
         "this is not a database, and long enough to be sure of it",

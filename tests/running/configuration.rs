@@ -167,6 +167,12 @@ fn all_mistakes_are_listed_at_once_and_no_value_is_shown() {
 }
 
 #[test]
+fn quotes_that_were_taken_for_a_part_of_the_value_are_named() {
+    let problems = check(&[("CLERK_SECRET_KEY", "'sk_test_hush'")]).unwrap_err().to_string();
+    assert!(problems.contains("(without the quotes") && !problems.contains("hush"), "{problems}");
+}
+
+#[test]
 fn secrets_do_not_show_in_debug() {
     let environment = [
         ("CLERK_SECRET_KEY", "sk_live_hush"),

@@ -51,12 +51,16 @@ async fn the_files_of_the_service_and_its_commands_are_for_their_owner() {
         ("CLERK_JWT_KEY", &pem),
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
     ];
-    let mut program = Program::start_after("umask 000", folder, &["serve"], &environment);
+    let mut program = Program::start_after("umask 000; ulimit -Sn 256", folder, &["serve"], &environment);
     let url = program.wait_until_it_listens();
     let user = crate::delivery::payloads::user("user_1").to_string();
     let delivery = crate::support::delivery::Delivery::signed(SECRET, "msg_1", now_s(), user);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     assert_eq!(post(&client, &url, &delivery).send().await.unwrap().status(), 200);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let open: Vec<_> =
+        limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().collect();
+    assert_eq!(open[3], open[4], "the soft limit is the hard one");
     let own = ["roster.db", "roster.db-shm", "roster.db-wal", "roster.db.lock"];
     assert_private(folder, &own);
     roster(folder, &["backup", "copy.db"]);

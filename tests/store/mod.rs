@@ -4,6 +4,7 @@ mod convergence;
 mod history;
 mod journal;
 mod neighbours;
+mod others;
 mod passes;
 mod plans;
 mod questions;

@@ -23,7 +23,7 @@ fn with_text(name: &str, text: &str) -> String {
 async fn tokens_for_nobody_or_somebody_else_are_refused() {
     const SUB: &str = "`sub` is not a user id";
     const SID: &str = "`sid` is missing";
-    const AZP: &str = "`azp` is not an authorized party";
+    const AZP: &str = "`azp` is not an authorized party: add the origin to CLERK_AUTHORIZED_PARTIES";
     const ISS: &str = "`iss` is not the configured issuer";
     assert_all_refused(vec![
         ("sub missing", SUB, missing("sub")),

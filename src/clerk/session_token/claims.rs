@@ -95,7 +95,9 @@ impl<'a> Unchecked<'a> {
             let azp = self.azp.and_then(string);
             // A missing one is refused too: since July 2026 the SDK does so.
             if azp.is_none_or(|azp| !expected.authorized_parties.contains(&azp)) {
-                return Err(TokenError::Refused("`azp` is not an authorized party"));
+                return Err(TokenError::Refused(
+                    "`azp` is not an authorized party: add the origin to CLERK_AUTHORIZED_PARTIES",
+                ));
             }
         }
         if expected.issuer.is_some() && self.iss.and_then(string) != expected.issuer {
