@@ -24,7 +24,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::openapi::parameters;
 use super::problem::Problem;
-use super::streams::Place;
+use super::streams::StreamPermit;
 use crate::clock;
 use crate::store::{Follower, MemberChange, News, StoreError, Told};
 use crate::telemetry::causes;
@@ -89,7 +89,7 @@ pub(super) async fn follow(
     let mut follower = caller.follow(&shared.api.store);
     let mut first = String::new();
     match last_event_id(&headers) {
-        Sent::Nothing => place(&mut first, follower.version()),
+        Sent::Nothing => id_line(&mut first, follower.version()),
         Sent::Version(version) if follower.resume(version).await? => {}
         _ => reset(&mut first, follower.version()),
     }
@@ -103,7 +103,7 @@ pub(super) async fn follow(
         caller,
         follower,
         shared,
-        _place: taken,
+        _permit: taken,
     };
     let texts = unfold(stream, async |mut stream| {
         let text = stream.next().await?;
@@ -149,7 +149,7 @@ struct Stream {
     ends: Instant,
     beat: Instant,
     look: Instant,
-    _place: Place,
+    _permit: StreamPermit,
 }
 
 /// Why the stream wakes up.
@@ -206,7 +206,7 @@ impl Stream {
             self.beat = now + BEAT;
             text.push_str(": nothing else is new\n");
             // Others have moved the version on. Whoever comes back later has less to go through.
-            place(&mut text, self.follower.version());
+            id_line(&mut text, self.follower.version());
         }
         Ok(Some(text))
     }
@@ -238,7 +238,7 @@ impl Stream {
 }
 
 /// Moves the place from which to go on, and is no event.
-fn place(text: &mut String, version: i64) {
+fn id_line(text: &mut String, version: i64) {
     let _ = write!(text, "id: {version}\n\n");
 }
 

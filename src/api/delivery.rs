@@ -73,7 +73,7 @@ pub(super) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
 /// A whole body, and its place among the large ones, which it keeps as long as it lives.
 struct Taken {
     bytes: Vec<u8>,
-    _place: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What became of a delivery.
@@ -110,7 +110,7 @@ async fn read(headers: &HeaderMap, mut body: Body, large: &Arc<Semaphore>) -> Re
         return Err(too_large());
     }
     let mut seen = 0;
-    let mut place = None;
+    let mut permit = None;
     let mut bytes = Vec::with_capacity(declared.unwrap_or_default().min(SMALL_BYTES));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -120,17 +120,17 @@ async fn read(headers: &HeaderMap, mut body: Body, large: &Arc<Semaphore>) -> Re
         let Ok(chunk) = frame.into_data() else { continue };
         seen += chunk.len();
         if seen <= MAX_BYTES {
-            if seen > SMALL_BYTES && place.is_none() {
-                place = Some(Arc::clone(large).try_acquire_owned().map_err(|_| too_many())?);
+            if seen > SMALL_BYTES && permit.is_none() {
+                permit = Some(Arc::clone(large).try_acquire_owned().map_err(|_| too_many())?);
             }
             bytes.extend_from_slice(&chunk);
         } else if seen <= MAX_DRAINED_BYTES {
-            (bytes, place) = (Vec::new(), None);
+            (bytes, permit) = (Vec::new(), None);
         } else {
             break;
         }
     }
-    if seen > MAX_BYTES { Err(too_large()) } else { Ok(Taken { bytes, _place: place }) }
+    if seen > MAX_BYTES { Err(too_large()) } else { Ok(Taken { bytes, _permit: permit }) }
 }
 
 fn too_many() -> Problem {

@@ -55,22 +55,6 @@ impl Code {
         }
     }
 
-    /// The code as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ValidationError => "VALIDATION_ERROR",
-            Self::Unauthorized => "UNAUTHORIZED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::NotFound => "NOT_FOUND",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
-            Self::UnprocessableEvent => "UNPROCESSABLE_EVENT",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::InternalError => "INTERNAL_ERROR",
-            Self::Unavailable => "UNAVAILABLE",
-        }
-    }
-
     /// The one sentence of a kind that must not say more.
     fn fixed_detail(self) -> Option<&'static str> {
         match self {
@@ -204,7 +188,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let problem = match error {
             // Another try would find the same.
-            StoreError::Foreign(_) | StoreError::Panicked => Self::new(Code::InternalError, ""),
+            StoreError::InvalidData(_) | StoreError::Panicked => Self::new(Code::InternalError, ""),
             _ => Self::new(Code::Unavailable, "The store cannot be reached now; try again."),
         };
         problem.caused_by(&error)
@@ -242,19 +226,22 @@ mod tests {
             Code::InternalError,
             Code::Unavailable,
         ];
-        let lines: Vec<_> = codes.iter().map(|code| format!("{} {}", code.status(), code.as_str())).collect();
-        insta::assert_snapshot!(lines.join("\n"), @r"
-        400 Bad Request VALIDATION_ERROR
-        401 Unauthorized UNAUTHORIZED
-        403 Forbidden FORBIDDEN
-        404 Not Found NOT_FOUND
-        405 Method Not Allowed METHOD_NOT_ALLOWED
-        413 Payload Too Large PAYLOAD_TOO_LARGE
-        422 Unprocessable Entity UNPROCESSABLE_EVENT
-        429 Too Many Requests RATE_LIMITED
-        500 Internal Server Error INTERNAL_ERROR
-        503 Service Unavailable UNAVAILABLE
-        ");
+        let lines: Vec<_> = codes
+            .iter()
+            .map(|code| format!("{} {}", code.status(), serde_json::to_string(code).unwrap()))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        400 Bad Request "VALIDATION_ERROR"
+        401 Unauthorized "UNAUTHORIZED"
+        403 Forbidden "FORBIDDEN"
+        404 Not Found "NOT_FOUND"
+        405 Method Not Allowed "METHOD_NOT_ALLOWED"
+        413 Payload Too Large "PAYLOAD_TOO_LARGE"
+        422 Unprocessable Entity "UNPROCESSABLE_EVENT"
+        429 Too Many Requests "RATE_LIMITED"
+        500 Internal Server Error "INTERNAL_ERROR"
+        503 Service Unavailable "UNAVAILABLE"
+        "#);
     }
 
     #[test]

@@ -26,14 +26,14 @@ struct Taken {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StreamPermit {
     streams: Arc<Streams>,
     user_id: UserId,
 }
 
 impl Streams {
     /// Takes a place.
-    pub(super) fn take(self: &Arc<Self>, user_id: &UserId) -> Result<Place, Problem> {
+    pub(super) fn take(self: &Arc<Self>, user_id: &UserId) -> Result<StreamPermit, Problem> {
         let mut taken = self.taken();
         if taken.all >= ALL {
             let detail = "Too many follow the changes already; try again later.";
@@ -46,7 +46,7 @@ impl Streams {
         }
         *theirs += 1;
         taken.all += 1;
-        Ok(Place { streams: Arc::clone(self), user_id: user_id.clone() })
+        Ok(StreamPermit { streams: Arc::clone(self), user_id: user_id.clone() })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -54,7 +54,7 @@ impl Streams {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut taken = self.streams.taken();
         taken.all -= 1;

@@ -4,9 +4,11 @@
 //! yesterday. The claim is a lock on a file beside the database; the system drops it when the process ends,
 //! however it ends. Other commands work beside the service and take no claim.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::store::private;
 
 /// Held while the service runs.
 #[derive(Debug)]
@@ -44,9 +46,5 @@ impl Claim {
 
 /// Opens or makes a file. The database gives its side files the mode of its main file.
 fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    private().read(true).write(true).create(true).truncate(false).open(path)
 }

@@ -10,7 +10,7 @@ use self::print::{Printer, Shown};
 use super::{Failure, existing};
 use crate::config::{self, Config, Flags};
 use crate::domain::UserId;
-use crate::store::{EventFilter, EventPlace, Store, StoredEvent};
+use crate::store::{EventCursor, EventFilter, Store, StoredEvent};
 use crate::telemetry;
 use crate::webhook::{Retried, retry};
 
@@ -133,11 +133,11 @@ async fn walk(
     filter: &EventFilter,
     mut look: impl AsyncFnMut(StoredEvent) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    let mut before = EventPlace::end();
+    let mut before = EventCursor::end();
     loop {
         let page = store.events(filter, &before, PAGE).await.context("the journal cannot be read")?;
         let Some(last) = page.last() else { return Ok(()) };
-        before = last.place();
+        before = last.cursor();
         for event in page {
             if !look(event).await? {
                 return Ok(());

@@ -5,9 +5,9 @@ use super::entity::Entity;
 
 /// What is known of one object, as far as a comparison needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum StoredState {
     /// This state.
-    State {
+    There {
         /// Its place in the order of states.
         version: Version,
         /// The greatest sign-in time ever seen; `None` for what is no user.
@@ -51,12 +51,12 @@ pub fn id(change: &Change) -> Option<&str> {
 }
 
 /// Compares a state that Clerk shows with what is known of the object.
-pub fn difference(shown: &Change, known: Option<&Known>) -> Difference {
+pub fn difference(shown: &Change, known: Option<&StoredState>) -> Difference {
     let Some((_, _, version)) = state(shown) else { return Difference::None };
     match known {
         None => Difference::Missing,
-        Some(Known::Gone) => Difference::None,
-        Some(Known::State { version: known, last_sign_in_at_ms }) => {
+        Some(StoredState::Gone) => Difference::None,
+        Some(StoredState::There { version: known, last_sign_in_at_ms }) => {
             let same = (known.updated_at_ms, known.content_digest)
                 == (version.updated_at_ms, version.content_digest);
             let signed_in = matches!(shown, Change::User { last_sign_in_at_ms: shown, .. }
@@ -77,15 +77,15 @@ mod tests {
         Change::Organization(Observed::new(content, updated, observed))
     }
 
-    fn known(change: &Change) -> Known {
+    fn known(change: &Change) -> StoredState {
         let (_, _, version) = state(change).unwrap();
-        Known::State { version, last_sign_in_at_ms: None }
+        StoredState::There { version, last_sign_in_at_ms: None }
     }
 
     #[test]
     fn what_is_not_known_is_missing_and_what_is_gone_stays_gone() {
         assert_eq!(difference(&shown("a", 1, 1), None), Difference::Missing);
-        assert_eq!(difference(&shown("a", 1, 1), Some(&Known::Gone)), Difference::None);
+        assert_eq!(difference(&shown("a", 1, 1), Some(&StoredState::Gone)), Difference::None);
     }
 
     #[test]

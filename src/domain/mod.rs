@@ -18,7 +18,7 @@ pub mod time;
 
 pub use access::{Contradiction, Standing, StoredMembership};
 pub use change::{Change, Content, Observed, Version};
-pub use difference::{Difference, Known};
+pub use difference::{Difference, StoredState};
 pub use entity::Entity;
 pub use entry::{Activity, Entry, EntryPage, Shown};
 pub use id::{InvitationId, MembershipId, OrganizationId, UserId};

@@ -19,7 +19,7 @@ use tracing::info;
 use super::console::Serving;
 use crate::api::problem::{Code, Problem};
 use crate::domain::PassKind;
-use crate::store::{EventFilter, EventPlace, StoreError, StoredEvent};
+use crate::store::{EventCursor, EventFilter, StoreError, StoredEvent};
 use crate::webhook::retry;
 
 /// How many dead letters are read at once.
@@ -119,12 +119,12 @@ pub(super) async fn retry_all(
     serving.authorize(&headers)?;
     let dead = EventFilter { outcome: Some("dead".to_owned()), ..EventFilter::default() };
     let mut retried = Vec::new();
-    let (mut before, until) = (EventPlace::end(), Instant::now() + PATIENCE);
+    let (mut before, until) = (EventCursor::end(), Instant::now() + PATIENCE);
     loop {
         let page = serving.console.store.events(&dead, &before, PAGE).await?;
         // Those that stay dead stay where they are.
         let Some(last) = page.last().filter(|_| Instant::now() < until) else { break };
-        before = last.place();
+        before = last.cursor();
         for event in &page {
             retried.push(serving.retry(event).await?);
         }

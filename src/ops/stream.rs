@@ -26,7 +26,7 @@ use crate::api::problem::{Code, Problem};
 use crate::clock;
 use crate::domain::time::iso8601;
 use crate::reconcile::{history, last_success_ms};
-use crate::store::{EventFilter, EventPlace, StoreError, StoredEvent};
+use crate::store::{EventCursor, EventFilter, StoreError, StoredEvent};
 use crate::telemetry::causes;
 
 /// Between two looks.
@@ -109,8 +109,8 @@ impl Watcher {
         }
         self.send(text, "passes", &history(store, PASSES, now_ms).await?);
         let dead = EventFilter { outcome: Some("dead".to_owned()), ..EventFilter::default() };
-        self.send(text, "dead", &store.events(&dead, &EventPlace::end(), DEAD_LETTERS).await?);
-        let newest = store.events(&EventFilter::default(), &EventPlace::end(), EVENTS).await?;
+        self.send(text, "dead", &store.events(&dead, &EventCursor::end(), DEAD_LETTERS).await?);
+        let newest = store.events(&EventFilter::default(), &EventCursor::end(), EVENTS).await?;
         let new: Vec<_> =
             newest.iter().filter(|event| self.events.get(&event.message_id) != Some(event)).collect();
         if !new.is_empty() {
@@ -151,6 +151,6 @@ pub(super) async fn events(State(serving): State<Arc<Serving>>, uri: Uri) -> Res
             _ => {}
         }
     }
-    let events = serving.console.store.events(&filter, &EventPlace::end(), EVENTS).await?;
+    let events = serving.console.store.events(&filter, &EventCursor::end(), EVENTS).await?;
     Ok(Json(json!({ "events": events })).into_response())
 }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::pass::{Pass, WalkError};
 use super::progress::Stage;
 use crate::clerk::backend_api::{ApiError, Fetched, MAX_IDS, Order, Page};
-use crate::domain::Known;
+use crate::domain::StoredState;
 use crate::domain::difference;
 use crate::domain::{Change, Entity, InvitationId, MembershipId, OrganizationId, UserId};
 use crate::store::Unseen;
@@ -277,7 +277,7 @@ impl Pass<'_> {
             Confirmed::Unknown => return Ok(()),
         };
         let known = self.store.known(Entity::Organizations, [organization_id.as_str()].into_iter()).await?;
-        if matches!(known.get(organization_id.as_str()), Some(Known::State { .. })) {
+        if matches!(known.get(organization_id.as_str()), Some(StoredState::There { .. })) {
             gone.organizations.insert(organization_id.clone(), at_ms);
             return Ok(());
         }

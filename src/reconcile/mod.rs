@@ -11,6 +11,7 @@
 mod gone;
 mod history;
 pub mod hydrate;
+mod lease;
 mod pass;
 mod progress;
 pub mod read_through;

@@ -1,18 +1,16 @@
 //! Runs one pass: takes the lease, goes on where the last one stopped, and writes the report.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics::counter;
-use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::field::Empty;
-use tracing::{Instrument as _, info, trace_span, warn};
+use tracing::{Instrument as _, info, trace_span};
 
+use super::lease::{Holder, Lease};
 use super::pass::{Pass, WalkError};
 use super::progress::{self, Progress, Stage};
 use super::report::{Entities, Report};
@@ -21,16 +19,7 @@ use crate::clock;
 use crate::domain::time::iso8601;
 use crate::domain::{Entity, PassKind, PassOutcome};
 use crate::store::{Store, StoreError};
-use crate::telemetry::causes;
 
-/// How long a holder of the lease that has died keeps others out.
-const LEASE: Duration = Duration::from_secs(15);
-/// How often it is renewed.
-const RENEWAL: Duration = Duration::from_secs(4);
-/// How long a renewal may take.
-const RENEWAL_PATIENCE: Duration = Duration::from_secs(3);
-/// How often whoever waits for it looks.
-const MOMENT: Duration = Duration::from_millis(500);
 /// A pass that stopped longer ago than this is not resumed: too much has changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -76,15 +65,16 @@ pub struct Reconciler {
     max_deletes: Option<u64>,
     instance_id: Option<String>,
     page_size: u32,
-    owner: String,
+    /// How the names of its leases begin.
+    owners: &'static str,
     is_command: bool,
 }
 
 impl Reconciler {
     /// `max_deletes` is the brake, per entity and pass; `None` for its default.
     pub fn new(store: Store, api: BackendApi, max_deletes: Option<u64>) -> Self {
-        let (page_size, owner) = (MAX_PAGE, random_id());
-        Self { store, api, max_deletes, instance_id: None, page_size, owner, is_command: false }
+        let (page_size, owners) = (MAX_PAGE, "");
+        Self { store, api, max_deletes, instance_id: None, page_size, owners, is_command: false }
     }
 
     /// Runs no pass with the key of another instance, when it is known whose the copy is.
@@ -100,7 +90,7 @@ impl Reconciler {
         if self.store.clear_lease(SERVICE).await? {
             info!("the last service ended in the middle of a pass");
         }
-        self.owner.insert_str(0, SERVICE);
+        self.owners = SERVICE;
         Ok(self)
     }
 
@@ -134,67 +124,29 @@ impl Reconciler {
         if ask.dry_run {
             return self.run_traced(ask, stop, &CancellationToken::new(), glance).await.map(Some);
         }
-        // Each run is a holder of its own, so that clones keep each other out as well.
-        let holder = Self { owner: format!("{} {}", self.owner, random_id()), ..self.clone() };
-        let Some(asked) = holder.take_lease(stop, glance).await? else { return Ok(None) };
         let stop = stop.child_token();
-        let lost = CancellationToken::new();
-        // Not even a panic may leave it beating.
-        let mut heart =
-            AbortOnDropHandle::new(tokio::spawn(beat(holder.clone(), asked, stop.clone(), lost.clone())));
-        let finished = holder.run_traced(ask, &stop, &lost, glance).await;
+        let Some(lease) = self.take_lease(&stop, glance).await? else { return Ok(None) };
+        let finished = self.run_traced(ask, &stop, lease.lost(), glance).await;
         if finished.is_err() {
             count_run(ask.kind, PassOutcome::Failed);
         }
-        heart.abort();
-        // A renewal under way must not come after the release.
-        let _ = (&mut heart).await;
-        if !lost.is_cancelled()
-            && let Err(error) = self.store.release_lease(&holder.owner).await
-        {
-            warn!(
-                error = %causes(&error),
-                "the lease was not given back; it ends by itself"
-            );
-        }
+        lease.give_back().await;
         finished.map(Some)
     }
 
-    /// Takes the lease; answers when it asked for it. A command waits for one that nobody renews: its holder has died.
+    /// A command waits for a holder that may have died: nobody starts it again.
     async fn take_lease(
         &self,
         stop: &CancellationToken,
         glance: &(dyn Fn(Glance) + Sync),
-    ) -> Result<Option<Instant>, StoreError> {
-        let began = Instant::now();
-        if self.renew().await? {
-            return Ok(Some(began));
-        }
-        if !self.is_command {
-            return Ok(None);
+    ) -> Result<Option<Lease>, StoreError> {
+        let holder = Holder::new(self.store.clone(), format!("{}{}", self.owners, random_id()));
+        let lease = holder.clone().take(stop).await?;
+        if lease.is_some() || !self.is_command {
+            return Ok(lease);
         }
         glance(Glance { seen: 0, total: 0, stage: "looking whether another pass is alive" });
-        let end = self.store.lease_end().await?;
-        while began.elapsed() < LEASE + RENEWAL {
-            // Who lives renews it. Who has just given it back has left nothing.
-            if self.store.lease_end().await?.is_some_and(|now| Some(now) != end) {
-                break;
-            }
-            if stop.run_until_cancelled(tokio::time::sleep(MOMENT)).await.is_none() {
-                break;
-            }
-            let asked = Instant::now();
-            if self.renew().await? {
-                return Ok(Some(asked));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn renew(&self) -> Result<bool, StoreError> {
-        let now_ms = self.store.lease_clock_ms(clock::now_ms()).await?;
-        let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
-        self.store.take_lease(&self.owner, now_ms, now_ms.saturating_add(lease_ms)).await
+        holder.wait(stop).await
     }
 
     async fn run_traced(
@@ -302,32 +254,6 @@ impl Reconciler {
             }
         }
     }
-}
-
-/// Keeps the lease, `renewed` then, while a pass runs; stops the pass when it is lost, or would be before the next renewal
-/// is sure.
-async fn beat(
-    reconciler: Reconciler,
-    mut renewed: Instant,
-    stop: CancellationToken,
-    lost: CancellationToken,
-) {
-    loop {
-        tokio::time::sleep(RENEWAL).await;
-        let asked = Instant::now();
-        match timeout(RENEWAL_PATIENCE, reconciler.renew()).await.unwrap_or(Err(StoreError::Silent)) {
-            Ok(true) => renewed = asked,
-            Ok(false) => break,
-            Err(error) => {
-                warn!(error = %causes(&error), "the lease was not renewed");
-                if renewed.elapsed() + RENEWAL + RENEWAL_PATIENCE > LEASE {
-                    break;
-                }
-            }
-        }
-    }
-    lost.cancel();
-    stop.cancel();
 }
 
 impl Pass<'_> {
@@ -441,7 +367,7 @@ fn log(report: &Report) {
 /// An id that nobody else has; later ones are greater.
 fn random_id() -> String {
     let mut bytes = [0; 9];
-    // Without randomness the time alone must do; the lease is per process anyway.
+    // Without randomness the time alone must do.
     let _ = rand::fill(&mut bytes);
     format!("{:013}-{}", clock::now_ms(), URL_SAFE_NO_PAD.encode(bytes))
 }

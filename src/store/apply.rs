@@ -42,12 +42,12 @@ pub(super) enum Work {
         /// What it says.
         changes: Vec<Change>,
         /// Where it stands then.
-        checkpoint: Option<Checkpoint>,
+        checkpoint: Option<PassCheckpoint>,
     },
 }
 
 /// Where a pass stands when its changes are written, by what became of each of them.
-pub(super) type Checkpoint = Box<dyn Fn(&[Applied]) -> StoredPass + Send + Sync>;
+pub(super) type PassCheckpoint = Box<dyn Fn(&[Applied]) -> StoredPass + Send + Sync>;
 
 impl Work {
     /// For the journal, if it came as an event.
@@ -144,16 +144,16 @@ pub(super) async fn batch(db: &mut Connection, work: &[&Work]) -> Result<Written
         }
     }
     let mut script = Script::default();
-    // First: what is at a place is found as it was before the batch, and what the batch saves says whether it fell.
+    // First: who is a member is found as it was before the batch, and what the batch saves says whether it fell.
     model.let_fall(&mut script);
     script.then();
-    let places = model.save(&mut script);
+    let members = model.save(&mut script);
     passes::record(&mut script, &checkpoints);
     let last_applied_ms = journal::record(&mut script, entries, |delivery| model.is_erased(delivery));
     let (erased_users, nameless) = (model.erased_users(), model.accepted_by_nobody_known());
     journal::erase(&mut script, &erased_users, &nameless);
-    let places = project::places(&script.run(db).await?.take(places))?;
-    let (touched, version) = model.project(db, places).await?;
+    let members = project::members(&script.run(db).await?.take(members))?;
+    let (touched, version) = model.project(db, members).await?;
     let (touched, erased) = (touched.all(), !erased_users.is_empty() || model.forgets_nameless());
     let version_before = model.last_version();
     Ok(Written { outcomes, version, version_before, erased, touched, last_applied_ms })

@@ -2,7 +2,7 @@
 //!
 //! Neither brings the schema up to date: a newer program must be able to make a backup before it does.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::{StoreError, result_code};
+use super::files::private;
 use super::holder::Holder;
-use super::{migrations, place};
+use super::{files, migrations};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -130,13 +131,15 @@ impl Turn {
         if left.as_ref().is_some_and(|left| !left.is_file() || left.len() > 0) {
             return Err(BackupError::Exists(name));
         }
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        private(&mut options);
-        let lock = options.open(&name).map_err(|error| BackupError::Write(name.clone(), error))?;
+        let lock = private()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&name)
+            .map_err(|error| BackupError::Write(name.clone(), error))?;
         match lock.try_lock() {
             // Whoever had it may just have removed it, and the next one made it anew.
-            Ok(()) if place::is_at(&lock, &name) => {
+            Ok(()) if files::is_at(&lock, &name) => {
                 Ok(Some(Self { name, was_left: left.is_some(), _lock: lock }))
             }
             Ok(()) | Err(TryLockError::WouldBlock) => Err(BackupError::UnderWay(partial.to_owned())),
@@ -163,7 +166,7 @@ fn is_left_over(partial: &Path, from: &Path) -> bool {
         File::open(partial)?.take(HEADER.len() as u64).read_to_end(&mut start)?;
         io::Result::Ok(start.is_empty() || start == HEADER)
     };
-    found.is_file() && !place::is_same(partial, from) && is_ours().unwrap_or(false)
+    found.is_file() && !files::is_same(partial, from) && is_ours().unwrap_or(false)
 }
 
 async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
@@ -210,16 +213,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn create(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new();
-    file.write(true).create_new(true);
-    private(&mut file);
-    file.open(path).map(drop)
-}
-
-#[cfg_attr(not(unix), expect(unused_variables, reason = "there are no modes"))]
-fn private(file: &mut OpenOptions) {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(file, 0o600);
+    private().write(true).create_new(true).open(path).map(drop)
 }
 
 /// What cannot be removed was reported with the failure that came first.

@@ -87,7 +87,7 @@ macro_rules! run {
         let before = std::mem::replace(&mut $connection.unfinished, true);
         let done = match &mut $connection.kind {
             Kind::Sqlite($db) => $body.await?.into(),
-            Kind::Postgres($db) => timeout(PATIENCE, $body).await.map_err(|_| StoreError::Silent)??.into(),
+            Kind::Postgres($db) => timeout(PATIENCE, $body).await.map_err(|_| StoreError::Timeout)??.into(),
         };
         $connection.unfinished = before;
         done
@@ -213,7 +213,7 @@ impl Arrays<'_> {
         });
         let before = std::mem::replace(self.unfinished, true);
         let rows =
-            timeout(PATIENCE, query.fetch_all(&mut **self.db)).await.map_err(|_| StoreError::Silent)??;
+            timeout(PATIENCE, query.fetch_all(&mut **self.db)).await.map_err(|_| StoreError::Timeout)??;
         *self.unfinished = before;
         Ok(Rows::from(rows).0)
     }
@@ -301,7 +301,7 @@ pub(super) enum Row {
 /// Says which column: its name, or its place.
 pub(super) enum Which<'a> {
     Name(&'a str),
-    Place(usize),
+    Index(usize),
 }
 
 impl<'a> From<&'a str> for Which<'a> {
@@ -311,8 +311,8 @@ impl<'a> From<&'a str> for Which<'a> {
 }
 
 impl From<usize> for Which<'_> {
-    fn from(place: usize) -> Self {
-        Self::Place(place)
+    fn from(index: usize) -> Self {
+        Self::Index(index)
     }
 }
 
@@ -325,15 +325,15 @@ impl Row {
     {
         match (self, which.into()) {
             (Self::Sqlite(row), Which::Name(name)) => row.try_get(name),
-            (Self::Sqlite(row), Which::Place(place)) => row.try_get(place),
+            (Self::Sqlite(row), Which::Index(index)) => row.try_get(index),
             (Self::Postgres(row, columns), Which::Name(name)) => {
                 let ours = row.columns().get(columns.clone()).unwrap_or_default();
-                let place = ours.iter().position(|column| column.name() == name);
+                let index = ours.iter().position(|column| column.name() == name);
                 row.try_get(
-                    columns.start + place.ok_or_else(|| sqlx::Error::ColumnNotFound(name.to_owned()))?,
+                    columns.start + index.ok_or_else(|| sqlx::Error::ColumnNotFound(name.to_owned()))?,
                 )
             }
-            (Self::Postgres(row, columns), Which::Place(place)) => row.try_get(columns.start + place),
+            (Self::Postgres(row, columns), Which::Index(index)) => row.try_get(columns.start + index),
         }
     }
 

@@ -18,10 +18,10 @@ pub enum StoreError {
     #[error("the store takes no more writes")]
     Closed,
     /// The database did not do it. Nothing was written.
-    #[error("the database could not be used{}", mend(.0))]
+    #[error("the database could not be used{}", remedy(.0))]
     Database(#[source] Arc<sqlx::Error>),
     /// The database cannot be opened.
-    #[error("the database `{}` cannot be opened{}", path.display(), mend(source))]
+    #[error("the database `{}` cannot be opened{}", path.display(), remedy(source))]
     Open {
         /// Its file.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum StoreError {
     Displaced(PathBuf),
     /// The database did not answer. What was asked of it may have been done.
     #[error("the database did not answer in time")]
-    Silent,
+    Timeout,
     /// The server cannot be had.
     #[error("PostgreSQL cannot be used; check DATABASE_URL, and that the server runs and lets this user in")]
     Unreachable(#[source] Arc<sqlx::Error>),
@@ -68,7 +68,7 @@ pub enum StoreError {
     Broken,
     /// A stored value has a form that this program never writes.
     #[error("the database holds a `{0}` that Roster did not write")]
-    Foreign(&'static str),
+    InvalidData(&'static str),
 }
 
 impl StoreError {
@@ -83,7 +83,7 @@ impl StoreError {
                 sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => false,
                 _ => true,
             },
-            Self::Foreign(_) | Self::Panicked => false,
+            Self::InvalidData(_) | Self::Panicked => false,
             _ => true,
         }
     }
@@ -91,7 +91,7 @@ impl StoreError {
     /// Whether another try may succeed at once: the connection was cut, or PostgreSQL undid the transaction for
     /// the sake of another one, or had waited for us too long, or was told to stop, or a newer Roster has given a table
     /// another column.
-    pub(super) fn passes(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => match error.as_ref() {
                 sqlx::Error::Io(_) => true,
@@ -109,7 +109,7 @@ impl StoreError {
 }
 
 /// What to do about a file that SQLite cannot use, as the end of a sentence; empty when nobody can tell.
-fn mend(error: &sqlx::Error) -> &'static str {
+fn remedy(error: &sqlx::Error) -> &'static str {
     match result_code(error).unwrap_or_default() {
         5 | 6 => ": another program keeps it locked, and has to end its transaction",
         // SQLite says so too when there is no room for what it shares between connections.

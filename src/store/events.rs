@@ -8,7 +8,7 @@ use super::connection::Row;
 use super::error::StoreError;
 use super::journal::DEAD;
 use super::rows::cell;
-use super::{Store, scrub};
+use super::{Store, wal_truncate};
 use crate::config::Database;
 use crate::domain::UserId;
 use crate::domain::time::iso8601;
@@ -49,8 +49,8 @@ impl StoredEvent {
     }
 
     /// Where it stands in the journal.
-    pub fn place(&self) -> EventPlace {
-        EventPlace { received_at_ms: self.received_at_ms, message_id: self.message_id.clone() }
+    pub fn cursor(&self) -> EventCursor {
+        EventCursor { received_at_ms: self.received_at_ms, message_id: self.message_id.clone() }
     }
 }
 
@@ -81,14 +81,14 @@ impl Serialize for StoredEvent {
     }
 }
 
-/// A place in the journal, which is ordered by arrival.
+/// A position in the journal, which is ordered by arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventPlace {
+pub struct EventCursor {
     received_at_ms: i64,
     message_id: String,
 }
 
-impl EventPlace {
+impl EventCursor {
     /// Behind the newest event.
     pub fn end() -> Self {
         Self { received_at_ms: i64::MAX, message_id: String::new() }
@@ -175,11 +175,11 @@ const TRACES: &str = "SELECT (SELECT COUNT(*) FROM memberships WHERE user_id = $
             OR object_id IN (SELECT i.id FROM invitations i WHERE i.user_id = $1))))";
 
 impl Store {
-    /// Events before a place in the journal, newest first; at most `limit`, and no more than 500.
+    /// Events before a position in the journal, newest first; at most `limit`, and no more than 500.
     pub async fn events(
         &self,
         filter: &EventFilter,
-        before: &EventPlace,
+        before: &EventCursor,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let dead = filter.outcome.as_deref() == Some(DEAD);
@@ -229,9 +229,9 @@ impl Store {
 
 /// Takes what a command has erased out of the log on the disk. A service cuts the log after its own erasures
 /// only. False when readers were in the way for so many tries.
-pub async fn cut_log(database: &Database, tries: u32) -> Result<bool, StoreError> {
+pub async fn truncate_wal(database: &Database, tries: u32) -> Result<bool, StoreError> {
     match database {
-        Database::Sqlite(path) => Ok(scrub::cut_patiently(path, tries).await?),
+        Database::Sqlite(path) => Ok(wal_truncate::cut_patiently(path, tries).await?),
         Database::Postgres(_) => Ok(true),
     }
 }

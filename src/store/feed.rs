@@ -10,7 +10,7 @@
 //! that it sees nothing.
 
 mod follower;
-mod known;
+mod watermark;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::known::Known;
+use self::watermark::Watermark;
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::rows::cell;
@@ -96,7 +96,7 @@ struct Followed {
 /// What all who follow share.
 #[derive(Debug)]
 pub(super) struct Feed {
-    state: Mutex<Known>,
+    state: Mutex<Watermark>,
     known: watch::Sender<i64>,
     /// Counts how often versions have begun to mean something else.
     numbers: AtomicU64,
@@ -120,7 +120,7 @@ pub(super) async fn start(
 ) -> Result<Arc<Feed>, StoreError> {
     let version = versions::newest(&mut readers.acquire().await?).await?;
     let feed = Arc::new(Feed {
-        state: Mutex::new(Known::new(version)),
+        state: Mutex::new(Watermark::new(version)),
         known: watch::Sender::new(version),
         numbers: AtomicU64::new(0),
         laid_out: AtomicI64::new(version),
@@ -159,7 +159,7 @@ impl Feed {
 
     /// It could not, or nobody knows.
     pub(super) fn failed(&self) {
-        self.learn(Known::failed);
+        self.learn(Watermark::failed);
     }
 
     /// A task has ended without which followers miss changes.
@@ -189,7 +189,7 @@ impl Feed {
         }
     }
 
-    fn learn(&self, learn: impl FnOnce(&mut Known)) {
+    fn learn(&self, learn: impl FnOnce(&mut Watermark)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         learn(&mut state);
         let version = state.version();
@@ -199,7 +199,7 @@ impl Feed {
     fn start_over(&self, version: i64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut followed = self.followed();
-        *state = Known::new(version);
+        *state = Watermark::new(version);
         followed.reading = version;
         self.laid_out.store(version, Ordering::SeqCst);
         self.known.send_replace(version);

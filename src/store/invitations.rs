@@ -121,13 +121,13 @@ fn invitation(row: &Row, organization: &OrganizationId) -> Result<Invitation, St
     let user_id = row.try_get::<Option<&str>, _>("user_id")?.map(UserId::parse).transpose();
     Ok(Invitation {
         id: InvitationId::parse(row.try_get::<&str, _>("id")?)
-            .map_err(|_| StoreError::Foreign("invitation id"))?,
+            .map_err(|_| StoreError::InvalidData("invitation id"))?,
         organization_id: Some(organization.clone()),
-        user_id: user_id.map_err(|_| StoreError::Foreign("user id"))?,
+        user_id: user_id.map_err(|_| StoreError::InvalidData("user id"))?,
         email: row.try_get("email")?,
         role: Some(Role::new(row.try_get::<Option<&str>, _>("role")?.unwrap_or(Role::UNNAMED))),
         status: InvitationStatus::parse(row.try_get("status")?)
-            .ok_or(StoreError::Foreign("invitation status"))?,
+            .ok_or(StoreError::InvalidData("invitation status"))?,
         public_metadata: Metadata::from_stored(row.try_get("public_metadata")?),
         created_at_ms: row.try_get("created_at_ms")?,
         expires_at_ms: row.try_get("expires_at_ms")?,

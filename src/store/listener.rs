@@ -20,7 +20,7 @@ use super::error::StoreError;
 use super::feed::Feed;
 use super::generation::Generations;
 use super::rows::{Script, Statement, cell};
-use super::watch::{Look, Own, Seen, Watch};
+use super::watch::{Own, Watch};
 use crate::telemetry::causes;
 
 /// Sites that share a database by schemas share the bell too, which costs a few looks.
@@ -104,7 +104,7 @@ impl Listener {
         let mut watch = Watch::new(self.own.clone());
         loop {
             let began = Instant::now();
-            match timeout(PATIENCE, self.look(&mut watch)).await.unwrap_or(Err(StoreError::Silent)) {
+            match timeout(PATIENCE, self.look(&mut watch)).await.unwrap_or(Err(StoreError::Timeout)) {
                 Ok(()) => {
                     if self.generations.trust(began) {
                         tracing::info!("other instances are heard");
@@ -133,15 +133,6 @@ impl Listener {
             Some(open) => open,
             none => none.insert(self.pool.acquire().await?),
         };
-        let known = self.feed.known();
-        let Look { seen, as_of_ms } = watch.look(connection).await?;
-        match &seen {
-            Seen::Nothing => {}
-            Seen::Organizations(organizations) => self.generations.touch(organizations),
-            Seen::Anything => self.generations.touch_all(),
-        }
-        self.feed.seen(watch.seen(), (seen == Seen::Anything).then_some(known));
-        self.generations.advance(as_of_ms);
-        Ok(())
+        watch.tell(connection, &self.generations, &self.feed).await
     }
 }

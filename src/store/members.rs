@@ -225,7 +225,7 @@ struct Chunk {
 impl Chunk {
     /// Of a list statement that was limited.
     fn read(json: &str, limit: i64) -> Result<Self, StoreError> {
-        let rows: Vec<Row> = serde_json::from_str(json).map_err(|_| StoreError::Foreign("member"))?;
+        let rows: Vec<Row> = serde_json::from_str(json).map_err(|_| StoreError::InvalidData("member"))?;
         let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
         let members = rows.into_iter().map(Row::member).collect::<Result<_, _>>()?;
         Ok(Self { members, is_last })
@@ -289,7 +289,7 @@ impl Row {
     fn member(self) -> Result<Member, StoreError> {
         Ok(Member {
             user: User {
-                id: UserId::parse(&self.id).map_err(|_| StoreError::Foreign("user id"))?,
+                id: UserId::parse(&self.id).map_err(|_| StoreError::InvalidData("user id"))?,
                 first_name: self.first_name,
                 last_name: self.last_name,
                 username: self.username,
@@ -303,7 +303,7 @@ impl Row {
             user_updated_at_ms: self.updated_at_ms.unwrap_or_default(),
             last_sign_in_at_ms: self.last_sign_in_at_ms,
             membership_id: MembershipId::parse(&self.membership_id)
-                .map_err(|_| StoreError::Foreign("membership id"))?,
+                .map_err(|_| StoreError::InvalidData("membership id"))?,
             role: Role::new(&self.role),
             joined_at_ms: self.joined_at_ms,
             membership_metadata: Metadata::from_stored(self.membership_metadata),

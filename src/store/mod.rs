@@ -5,32 +5,32 @@
 
 mod apply;
 pub mod backup;
-mod checkpoint;
 mod connection;
 mod error;
 mod events;
 mod feed;
+mod files;
 mod generation;
 mod holder;
+mod inventory;
 mod invitations;
 mod journal;
-mod known;
 mod listener;
 mod members;
 mod migrations;
 mod model;
 mod parents;
 mod passes;
-mod place;
 mod postgres;
 mod project;
 mod rows;
-mod scrub;
 mod sqlite;
 mod standing;
 mod states;
 pub mod transfer;
 mod versions;
+mod wal_checkpoint;
+mod wal_truncate;
 mod watch;
 mod writer;
 
@@ -51,21 +51,22 @@ use crate::domain::{
 use crate::telemetry::causes;
 pub use apply::Applied;
 use apply::Work;
-use checkpoint::Checkpoints;
 use connection::Pool;
 pub use error::StoreError;
-pub use events::{EventFilter, EventPlace, Footprint, StoredEvent, cut_log};
+pub use events::{EventCursor, EventFilter, Footprint, StoredEvent, truncate_wal};
 use feed::Feed;
 pub use feed::{Follower, MemberChange, News, Told};
+use files::DatabaseFiles;
+pub use files::private;
 use generation::Generations;
+pub use inventory::Unseen;
 pub use journal::Delivery;
-pub use known::Unseen;
 pub use passes::StoredPass;
-use place::Place;
 pub use postgres::{ServerLook, look_at_server};
 use rows::cell;
-use scrub::Scrub;
 pub use standing::Unlisted;
+use wal_checkpoint::WalCheckpointer;
+use wal_truncate::WalTruncator;
 use writer::{Job, Writer};
 
 /// How many events one statement forgets.
@@ -84,7 +85,7 @@ pub struct Store {
     generations: Arc<Generations>,
     feed: Arc<Feed>,
     /// Of a file.
-    place: Option<Place>,
+    files: Option<DatabaseFiles>,
     closing: CancellationToken,
 }
 
@@ -112,17 +113,17 @@ impl Store {
     }
 
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        let has_old_log = scrub::has_log(path);
+        let has_old_log = wal_truncate::has_log(path);
         let anchor = sqlite::prepare(path).await?;
-        let place = Place::of(path)?;
+        let files = DatabaseFiles::of(path)?;
         let closing = CancellationToken::new();
-        let scrub = Scrub::start(path.to_owned(), has_old_log);
+        let truncator = WalTruncator::start(path.to_owned(), has_old_log);
         let readers = sqlite::readers(path);
         let generations = Generations::new(journal::as_of_ms(&mut readers.acquire().await?).await?);
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), Arc::new(generations), feed);
-        let checkpoints = Checkpoints::start(path.to_owned());
-        let writer = writer.on_file(place, anchor, checkpoints, scrub);
+        let checkpointer = WalCheckpointer::start(path.to_owned());
+        let writer = writer.on_file(files, anchor, checkpointer, truncator);
         Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
     }
 
@@ -142,7 +143,7 @@ impl Store {
     }
 
     fn start(readers: Pool, bookkeeping: Pool, writer: Writer, closing: CancellationToken) -> Self {
-        let (generations, feed, place) = (writer.generations(), writer.feed(), writer.place());
+        let (generations, feed, files) = (writer.generations(), writer.feed(), writer.files());
         let (queue, writer) = writer.start(closing.clone());
         Self {
             readers,
@@ -152,7 +153,7 @@ impl Store {
             writer: Arc::new(Mutex::new(Some(writer))),
             generations,
             feed,
-            place,
+            files,
             closing,
         }
     }
@@ -190,9 +191,9 @@ impl Store {
     async fn write_patiently(&self, work: Work) -> Result<Vec<Applied>, StoreError> {
         let budget = Arc::clone(&self.budget).acquire_many_owned(work.kib()).await;
         let budget = budget.map_err(|_| StoreError::Closed)?;
-        let place = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;
+        let permit = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        place.send(Job { work, reply, _budget: budget });
+        permit.send(Job { work, reply, _budget: budget });
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -307,7 +308,7 @@ impl Store {
         if self.feed.is_broken() {
             return Err(StoreError::Broken);
         }
-        self.place.as_ref().map_or(Ok(()), Place::check)?;
+        self.files.as_ref().map_or(Ok(()), DatabaseFiles::check)?;
         self.readers.acquire().await?.execute("SELECT 1 FROM progress LIMIT 1", &[]).await?;
         Ok(())
     }

@@ -12,13 +12,13 @@ use super::error::StoreError;
 use super::journal::{self, Delivery};
 use super::listener;
 use super::parents::{self, Keys, Parent, Parents};
-use super::project::{self, Place};
+use super::project::{self, MemberKey};
 use super::rows::{Answers, Asked, Script};
 use super::states;
 use super::versions::{self, Touched};
 use crate::domain::merge::{Effect, InvitationState, MembershipState, OrganizationState, UserState};
 use crate::domain::{
-    Change, InvitationId, InvitationStatus, Known, MembershipId, Observed, OrganizationId, UserId,
+    Change, InvitationId, InvitationStatus, MembershipId, Observed, OrganizationId, StoredState, UserId,
 };
 
 /// The objects of a batch and their parents.
@@ -49,9 +49,9 @@ struct Grown {
     /// Whether somebody whom nobody has named has accepted one.
     forgets: bool,
     /// Where memberships are, and were, that decide anew who is listed.
-    places: BTreeSet<Place>,
+    members: BTreeSet<MemberKey>,
     /// Those of them at which somebody may have to be taken off the list.
-    ended: BTreeSet<Place>,
+    ended: BTreeSet<MemberKey>,
 }
 
 /// How a user or an organization grew.
@@ -168,11 +168,11 @@ impl Model {
     }
 
     /// What is known of the object that a pass was shown.
-    pub(super) fn known(&self, shown: &Change) -> Option<Known> {
-        fn state<T>(known: Option<&Observed<T>>, last_sign_in_at_ms: Option<i64>) -> Option<Known> {
-            known.map(|known| Known::State { version: known.version, last_sign_in_at_ms })
+    pub(super) fn known(&self, shown: &Change) -> Option<StoredState> {
+        fn state<T>(known: Option<&Observed<T>>, last_sign_in_at_ms: Option<i64>) -> Option<StoredState> {
+            known.map(|known| StoredState::There { version: known.version, last_sign_in_at_ms })
         }
-        let gone = |gone: bool| gone.then_some(Known::Gone);
+        let gone = |gone: bool| gone.then_some(StoredState::Gone);
         match shown {
             Change::User { user, .. } => {
                 let user = self.users.get(&user.content.id)?;
@@ -216,16 +216,16 @@ impl Model {
             }
             Change::Membership(membership) => {
                 let content = &membership.content;
-                let place = (content.organization_id.clone(), content.user_id.clone());
+                let member = (content.organization_id.clone(), content.user_id.clone());
                 let id = content.id.clone();
-                let effect = self.merge_membership(&id, &place, |state| state.upsert(membership));
+                let effect = self.merge_membership(&id, &member, |state| state.upsert(membership));
                 // What is told of one that has ended is older than its end, though some of it is kept.
                 let ended = self.memberships.get(&id).is_some_and(|state| state.deleted_at_ms.is_some());
                 if ended { Effect::None } else { effect }
             }
             Change::MembershipDeleted { id, organization_id, user_id, created_at_ms, at_ms } => {
-                let place = (organization_id.clone(), user_id.clone());
-                self.merge_membership(&id, &place, |state| {
+                let member = (organization_id.clone(), user_id.clone());
+                self.merge_membership(&id, &member, |state| {
                     state.delete(organization_id, user_id, created_at_ms, at_ms)
                 })
             }
@@ -270,13 +270,13 @@ impl Model {
     fn merge_membership(
         &mut self,
         id: &MembershipId,
-        place: &Place,
+        member: &MemberKey,
         merge: impl FnOnce(&mut MembershipState) -> Effect,
     ) -> Effect {
         let state = self
             .memberships
             .entry(id.clone())
-            .or_insert_with(|| MembershipState::new(place.0.clone(), place.1.clone()));
+            .or_insert_with(|| MembershipState::new(member.0.clone(), member.1.clone()));
         let before = (state.organization_id.clone(), state.user_id.clone());
         let made_before = state.created_at_ms;
         let effect = merge(state);
@@ -288,8 +288,8 @@ impl Model {
                 let grown = &mut self.grown;
                 grown.ended.extend(ended.then(|| after.clone()));
                 grown.ended.extend(moved.then(|| before.clone()));
-                grown.places.extend(moved.then_some(before));
-                grown.places.insert(after);
+                grown.members.extend(moved.then_some(before));
+                grown.members.insert(after);
             }
             self.grown.memberships.insert(id.clone());
         }
@@ -378,8 +378,8 @@ impl Model {
         grown.filter(|id| self.invitations.get(id).is_some_and(is_accepted_by_nobody_known)).collect()
     }
 
-    /// Saves what grew, and asks for every place of the users who changed. SQLite sees those of this batch there, PostgreSQL
-    /// does not; they are in `grown.places` in either case.
+    /// Saves what grew, and asks for every membership of the users who changed. SQLite sees those of this batch there, PostgreSQL
+    /// does not; they are in `grown.members` in either case.
     pub(super) fn save<'a>(&'a self, script: &mut Script<'a>) -> Asked {
         let Self { users, organizations, memberships, invitations, grown, .. } = self;
         states::save_users(script, users.iter().filter(|(id, _)| grown.users.contains_key(id)));
@@ -395,7 +395,7 @@ impl Model {
         let grown_invitations = invitations.iter().filter(|(id, _)| grown.invitations.contains(id));
         states::save_invitations(script, grown_invitations, |state| self.invitation_fell(state));
         let changed_users = grown.users.iter().filter(|(_, growth)| growth.is_seen()).map(|(id, _)| id);
-        project::load_places(script, changed_users)
+        project::load_members(script, changed_users)
     }
 
     /// Removes what falls with those that this batch deletes.
@@ -412,19 +412,19 @@ impl Model {
     }
 
     /// Puts on the lists, and takes off them, who belongs there now that all is saved; gives what is touched its
-    /// version. `places` are those of all who changed.
+    /// version. `members` are those of all who changed.
     pub(super) async fn project(
         &self,
         db: &mut Connection,
-        mut places: BTreeSet<Place>,
+        mut members: BTreeSet<MemberKey>,
     ) -> Result<(Touched, Option<i64>), StoreError> {
         let grown = &self.grown;
-        places.extend(grown.places.iter().cloned());
+        members.extend(grown.members.iter().cloned());
         let organizations = grown.organizations.iter().filter(|(_, growth)| growth.is_seen());
         let organizations = organizations.map(|(id, _)| id.clone()).collect();
-        let mut touched = Touched { places, unlisted: BTreeSet::new(), organizations };
+        let mut touched = Touched { members, unlisted: BTreeSet::new(), organizations };
         let mut keys = BTreeMap::new();
-        for (_, user) in &touched.places {
+        for (_, user) in &touched.members {
             keys.entry(user).or_insert_with(|| self.keys_of(user));
         }
         let keys_of = |user: &UserId| keys.get(user).and_then(|keys| keys.as_deref());
@@ -436,19 +436,19 @@ impl Model {
         let age_of = |user: &UserId| keys_of(user).map(age);
         let rekeyed = |user: &UserId| keys_before(user) != keys_of(user);
         // By the keys of before: whoever had none was not listed.
-        let unlisted = touched.places.iter().filter_map(|place| {
-            let age_before = keys_before(&place.1).map(age)?;
-            let leaves = grown.ended.contains(place) || age_of(&place.1) != Some(age_before);
-            leaves.then_some((place, age_before))
+        let unlisted = touched.members.iter().filter_map(|member| {
+            let age_before = keys_before(&member.1).map(age)?;
+            let leaves = grown.ended.contains(member) || age_of(&member.1) != Some(age_before);
+            leaves.then_some((member, age_before))
         });
         touched.unlisted = project::unlist(db, unlisted).await?;
 
         let mut script = Script::default();
         let known = grown.users.keys().filter(|user| keys_before(user).is_none() && keys_of(user).is_some());
         project::users_are_known(&mut script, known);
-        let listed = (touched.places.iter())
-            .filter(|place| grown.places.contains(place) || rekeyed(&place.1))
-            .filter_map(|place| Some((place, keys_of(&place.1)?)));
+        let listed = (touched.members.iter())
+            .filter(|member| grown.members.contains(member) || rekeyed(&member.1))
+            .filter_map(|member| Some((member, keys_of(&member.1)?)));
         project::list(&mut script, listed);
         let version = (!touched.is_nothing()).then(|| self.last_version.saturating_add(1));
         if let Some(version) = version {

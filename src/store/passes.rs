@@ -78,9 +78,9 @@ const ADVANCE: &str = "INSERT INTO progress (name, at_ms) VALUES ('last_complete
 
 fn pass(row: &Row) -> Result<StoredPass, StoreError> {
     let (id, kind, outcome, started_at_ms, progress): (_, String, Option<String>, _, _) = row.tuple()?;
-    let kind = PassKind::parse(&kind).ok_or(StoreError::Foreign("kind of a pass"))?;
+    let kind = PassKind::parse(&kind).ok_or(StoreError::InvalidData("kind of a pass"))?;
     let outcome = outcome
-        .map(|outcome| PassOutcome::parse(&outcome).ok_or(StoreError::Foreign("outcome of a pass")))
+        .map(|outcome| PassOutcome::parse(&outcome).ok_or(StoreError::InvalidData("outcome of a pass")))
         .transpose()?;
     Ok(StoredPass { id, kind, outcome, started_at_ms, progress })
 }

@@ -10,8 +10,8 @@ use super::rows::{Asked, Script, Statement, cell, ids};
 use super::states::{organization_id, user_id};
 use crate::domain::{OrganizationId, UserId};
 
-/// A user's place in an organization.
-pub(super) type Place = (OrganizationId, UserId);
+/// A user in an organization, whichever membership it is by.
+pub(super) type MemberKey = (OrganizationId, UserId);
 
 // As `Version::of_fallen_membership` does it.
 macro_rules! memberships_fall {
@@ -25,13 +25,21 @@ macro_rules! memberships_fall {
     };
 }
 
+/// Falls, and is blanked, whichever invitation is of these.
+macro_rules! invitations_fall {
+    ($of:literal) => {
+        Statement::new(concat!(
+            "UPDATE invitations
+            SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
+                role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
+            WHERE ",
+            $of
+        ))
+    };
+}
+
 static MEMBERSHIPS_FALL_WITH_USERS: Statement<1> = memberships_fall!("user_id IN (VALUES {rows})");
-static INVITATIONS_FALL_WITH_USERS: Statement<1> = Statement::new(
-    "UPDATE invitations
-    SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
-        role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
-    WHERE user_id IN (VALUES {rows})",
-);
+static INVITATIONS_FALL_WITH_USERS: Statement<1> = invitations_fall!("user_id IN (VALUES {rows})");
 
 /// Removes, and blanks, what belongs to users that were deleted.
 pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId]) {
@@ -41,7 +49,7 @@ pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId])
     }
 }
 
-// Every place of an organization is on its list, or its newest membership is `unlistable`; all that are at a place are
+// Every member of an organization is on its list, or its newest membership is `unlistable`; both are
 // found by its user.
 static UNLISTED_FALL_WITH_ORGANIZATIONS: Statement<1> = memberships_fall!(
     "(user_id, organization_id) IN (SELECT g.user_id, g.organization_id FROM memberships g
@@ -51,12 +59,8 @@ static LISTED_FALL_WITH_ORGANIZATIONS: Statement<1> = memberships_fall!(
     "(user_id, organization_id) IN (SELECT x.user_id, x.organization_id FROM members x
         WHERE x.organization_id IN (VALUES {rows}))"
 );
-static INVITATIONS_FALL_WITH_ORGANIZATIONS: Statement<1> = Statement::new(
-    "UPDATE invitations
-    SET fallen = 1, updated_at_ms = NULL, observed_at_ms = NULL, content_digest = NULL, email = NULL,
-        role = NULL, status = 'pending', public_metadata = '{}', created_at_ms = 0, expires_at_ms = NULL
-    WHERE organization_id IN (VALUES {rows})",
-);
+static INVITATIONS_FALL_WITH_ORGANIZATIONS: Statement<1> =
+    invitations_fall!("organization_id IN (VALUES {rows})");
 static UNLIST_ORGANIZATIONS: Statement<1> =
     Statement::new("DELETE FROM members WHERE organization_id IN (VALUES {rows})");
 
@@ -88,12 +92,12 @@ static PLACES_OF_USERS: Statement<1> = Statement::new(
     FROM (VALUES {rows}) AS r CROSS JOIN memberships m WHERE m.user_id = r.column1",
 );
 
-/// Every place of these users.
-pub(super) fn load_places<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
+/// Every membership of these users, by its key.
+pub(super) fn load_members<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
     script.add(&PLACES_OF_USERS, ids(users.map(UserId::as_str)))
 }
 
-pub(super) fn places(rows: &[Row]) -> Result<BTreeSet<Place>, StoreError> {
+pub(super) fn members(rows: &[Row]) -> Result<BTreeSet<MemberKey>, StoreError> {
     rows.iter().map(|row| Ok((organization_id(row, "organization_id")?, user_id(row, "user_id")?))).collect()
 }
 
@@ -112,12 +116,12 @@ static LIST: Statement<4> = Statement::new(
     WHERE (members.membership_id, members.email_key) <> (excluded.membership_id, excluded.email_key)",
 );
 
-/// Lists these places: the newest membership, if it stands. Clerk has one membership of a user in an organization
+/// Lists these members: the newest membership, if it stands. Clerk has one membership of a user in an organization
 /// at a time, so a newer one that has ended proves that the older one has too; of two that were made at one moment it proves
 /// nothing. A row that is right already is not written: it stands in two trees. One with another age of the account has
 /// to be taken off before.
-pub(super) fn list<'a>(script: &mut Script<'a>, places: impl Iterator<Item = (&'a Place, &'a Keys)>) {
-    let row = |((organization, user), keys): (&'a Place, &'a Keys)| {
+pub(super) fn list<'a>(script: &mut Script<'a>, members: impl Iterator<Item = (&'a MemberKey, &'a Keys)>) {
+    let row = |((organization, user), keys): (&'a MemberKey, &'a Keys)| {
         [
             cell(organization.as_str()),
             cell(user.as_str()),
@@ -125,7 +129,7 @@ pub(super) fn list<'a>(script: &mut Script<'a>, places: impl Iterator<Item = (&'
             cell(keys.email_key.as_str()),
         ]
     };
-    script.add(&LIST, places.map(row));
+    script.add(&LIST, members.map(row));
 }
 
 static UNLIST: Statement<3> = Statement::new(
@@ -133,17 +137,17 @@ static UNLIST: Statement<3> = Statement::new(
     RETURNING organization_id, user_id",
 );
 
-/// Takes these places, with the ages of the accounts by which they are listed, off the lists. Answers with those that
+/// Takes these members, with the ages of the accounts by which they are listed, off the lists. Answers with those that
 /// were on them.
 pub(super) async fn unlist<'a>(
     db: &mut Connection,
-    unlisted: impl Iterator<Item = (&'a Place, i64)>,
-) -> Result<BTreeSet<Place>, StoreError> {
-    let row = |((organization, user), account_created_at_ms): (&'a Place, i64)| {
+    unlisted: impl Iterator<Item = (&'a MemberKey, i64)>,
+) -> Result<BTreeSet<MemberKey>, StoreError> {
+    let row = |((organization, user), account_created_at_ms): (&'a MemberKey, i64)| {
         [cell(organization.as_str()), cell(account_created_at_ms), cell(user.as_str())]
     };
     let rows: Vec<_> = unlisted.map(row).collect();
-    places(&UNLIST.fetch(db, &rows).await?)
+    members(&UNLIST.fetch(db, &rows).await?)
 }
 
 #[cfg(test)]
@@ -151,7 +155,7 @@ mod tests {
     use super::*;
     use crate::store::members::tests::plan;
 
-    /// Whatever the database knows of its tables: all that is at a place is found by its user.
+    /// Whatever the database knows of its tables: all memberships of a member are found by its user.
     #[tokio::test]
     async fn nothing_is_looked_for_in_a_whole_table() {
         insta::assert_snapshot!(plan(LIST.over_lot(1)).await, @r"

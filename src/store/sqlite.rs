@@ -1,6 +1,5 @@
 //! Opens a file: connections, their settings, and the schema.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::Pool;
 use super::error::{StoreError, result_code};
+use super::files::private;
 use super::holder::Holder;
 use super::migrations;
 use super::rows::PREPARED;
@@ -29,7 +29,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(10);
 
 /// How many pages the log grows by before a commit writes it back. What is written again meanwhile, which is most of
-/// the upper pages, is written back once. See `checkpoint.rs` for what is written back before.
+/// the upper pages, is written back once. See `wal_checkpoint.rs` for what is written back before.
 const LOG_PAGES: &str = "8192";
 
 /// The name of a file's log. SQLite keeps it beside the file itself when the path is a symbolic link.
@@ -91,11 +91,7 @@ async fn connect_at_start(path: &Path) -> Result<SqliteConnection, sqlx::Error> 
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut file = OpenOptions::new();
-    file.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-    file.open(path).map(drop)
+    private().create(true).append(true).open(path).map(drop)
 }
 
 /// A connection beside those of the pools.

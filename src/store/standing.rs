@@ -57,7 +57,8 @@ pub struct Unlisted {
 
 /// Reads what [`UNLISTED_SQLITE`] or [`UNLISTED_POSTGRES`] answers.
 pub(super) fn unlisted(json: &str) -> Result<Unlisted, StoreError> {
-    let rows: Vec<UnlistedRow> = serde_json::from_str(json).map_err(|_| StoreError::Foreign("standing"))?;
+    let rows: Vec<UnlistedRow> =
+        serde_json::from_str(json).map_err(|_| StoreError::InvalidData("standing"))?;
     let mut unlisted = Unlisted { organization: Standing::default(), users: Vec::new() };
     for (organization_deleted, organization_known, user, user_deleted, banned, ended, role, updated) in rows {
         unlisted.organization = Standing {
@@ -66,7 +67,7 @@ pub(super) fn unlisted(json: &str) -> Result<Unlisted, StoreError> {
             ..Standing::default()
         };
         let Some(user) = user else { continue };
-        let user = UserId::parse(&user).map_err(|_| StoreError::Foreign("user id"))?;
+        let user = UserId::parse(&user).map_err(|_| StoreError::InvalidData("user id"))?;
         let standing = Standing {
             user_deleted: user_deleted.is_some(),
             user_banned: banned.is_some_and(|banned| banned != 0),

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 fn foreign(column: &'static str) -> impl FnOnce(InvalidId) -> StoreError {
-    move |_| StoreError::Foreign(column)
+    move |_| StoreError::InvalidData(column)
 }
 
 /// A user's id out of a row.
@@ -312,7 +312,7 @@ pub(super) fn invitations(rows: Vec<Row>) -> Result<BTreeMap<InvitationId, Invit
                     email: row.try_get("email")?,
                     role: row.try_get::<Option<&str>, _>("role")?.map(Role::new),
                     status: InvitationStatus::parse(row.try_get("status")?)
-                        .ok_or(StoreError::Foreign("invitation status"))?,
+                        .ok_or(StoreError::InvalidData("invitation status"))?,
                     public_metadata: metadata(&row)?,
                     created_at_ms: row.try_get("created_at_ms")?,
                     expires_at_ms: row.try_get("expires_at_ms")?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connection::{Connection, Pool, Row};
 use super::error::StoreError;
-use super::project::Place;
+use super::project::MemberKey;
 use super::rows::{Asked, Script, Statement, cell};
 use super::states::organization_id;
 use crate::domain::{OrganizationId, UserId};
@@ -49,22 +49,22 @@ static LOG_ORGANIZATIONS: Statement<2> = Statement::new(
 /// What a batch touched.
 pub(super) struct Touched {
     /// Where an answer may be another one.
-    pub(super) places: BTreeSet<Place>,
+    pub(super) members: BTreeSet<MemberKey>,
     /// Those of them that were taken off the lists.
-    pub(super) unlisted: BTreeSet<Place>,
+    pub(super) unlisted: BTreeSet<MemberKey>,
     /// Organizations that were made, changed or deleted.
     pub(super) organizations: BTreeSet<OrganizationId>,
 }
 
 impl Touched {
     pub(super) fn is_nothing(&self) -> bool {
-        self.places.is_empty() && self.organizations.is_empty()
+        self.members.is_empty() && self.organizations.is_empty()
     }
 
     /// All organizations of which an answer may be another one.
     pub(super) fn all(self) -> BTreeSet<OrganizationId> {
         let mut all = self.organizations;
-        all.extend(self.places.into_iter().map(|(organization, _)| organization));
+        all.extend(self.members.into_iter().map(|(organization, _)| organization));
         all
     }
 }
@@ -77,14 +77,14 @@ pub(super) fn bump<'a>(
     version: i64,
     account_created_at_ms: impl Fn(&UserId) -> Option<i64>,
 ) {
-    let row = |place: &'a Place| {
-        let (organization, user) = place;
-        let unlisted = touched.unlisted.contains(place);
+    let row = |member: &'a MemberKey| {
+        let (organization, user) = member;
+        let unlisted = touched.unlisted.contains(member);
         let age = account_created_at_ms(user);
         [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(unlisted), cell(age)]
     };
     script.add(&SAVE, [[cell("version"), cell(version)]]);
-    script.add(&LOG_MEMBERS, touched.places.iter().map(row));
+    script.add(&LOG_MEMBERS, touched.members.iter().map(row));
     let organizations = touched.organizations.iter();
     script.add(&LOG_ORGANIZATIONS, organizations.map(|id| [cell(version), cell(id.as_str())]));
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::error::StoreError;
+use super::feed::Feed;
+use super::generation::Generations;
 use super::{journal, versions};
 use crate::domain::OrganizationId;
 
@@ -51,16 +53,16 @@ struct Last {
 
 /// What a look tells.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Look {
+struct Look {
     /// Whom others have touched.
-    pub(super) seen: Seen,
+    seen: Seen,
     /// Up to when the copy is Clerk's truth, once they are touched; `None` when nobody else has written.
-    pub(super) as_of_ms: Option<i64>,
+    as_of_ms: Option<i64>,
 }
 
 /// Whom others have touched since the last look.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+enum Seen {
     /// They have committed nothing at all.
     Nothing,
     /// These, if any.
@@ -69,18 +71,44 @@ pub(super) enum Seen {
     Anything,
 }
 
+impl Look {
+    /// Touches the organizations that others wrote about: all of them when nobody can tell.
+    fn touch(&self, generations: &Generations) {
+        match &self.seen {
+            Seen::Nothing => {}
+            Seen::Organizations(organizations) => generations.touch(organizations),
+            Seen::Anything => generations.touch_all(),
+        }
+    }
+}
+
 impl Watch {
+    /// Looks, and tells those who keep answers and then those who follow.
+    pub(super) async fn tell(
+        &mut self,
+        db: &mut Connection,
+        generations: &Generations,
+        feed: &Feed,
+    ) -> Result<(), StoreError> {
+        let known = feed.known();
+        let look = self.look(db).await?;
+        look.touch(generations);
+        feed.seen(self.seen(), (look.seen == Seen::Anything).then_some(known));
+        generations.advance(look.as_of_ms);
+        Ok(())
+    }
+
     pub(super) fn new(own: Own) -> Self {
         Self { last: None, own }
     }
 
     /// Every version up to this one has been seen; `None` before the first look.
-    pub(super) fn seen(&self) -> Option<i64> {
+    fn seen(&self) -> Option<i64> {
         self.last.map(|last| last.version)
     }
 
     /// Looks at what others have committed. The first look cannot tell.
-    pub(super) async fn look(&mut self, db: &mut Connection) -> Result<Look, StoreError> {
+    async fn look(&mut self, db: &mut Connection) -> Result<Look, StoreError> {
         // Asked before the log, which may only know more.
         let (mut as_of_ms, mark) = if db.is_postgres() {
             (journal::as_of_ms(db).await?, versions::newest(db).await?)

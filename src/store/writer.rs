@@ -17,16 +17,16 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
-use super::checkpoint::Checkpoints;
 use super::connection::{Connection, Pool};
 use super::error::StoreError;
 use super::feed::Feed;
+use super::files::DatabaseFiles;
 use super::generation::Generations;
-use super::place::Place;
 use super::postgres::SIGN_OF_LIFE;
-use super::scrub::Scrub;
 use super::versions;
-use super::watch::{self, Look, Own, Seen, Watch};
+use super::wal_checkpoint::WalCheckpointer;
+use super::wal_truncate::WalTruncator;
+use super::watch::{self, Own, Watch};
 use crate::telemetry::causes;
 
 /// How many deliveries may wait.
@@ -69,13 +69,13 @@ pub(super) struct Writer {
     /// Hears of it after that.
     feed: Arc<Feed>,
     /// Where a file has to be.
-    place: Option<Place>,
-    /// Keeps the file open, and thus its log in place, whatever becomes of the others.
+    files: Option<DatabaseFiles>,
+    /// Keeps the file open, and thus its log in files, whatever becomes of the others.
     anchor: Option<SqliteConnection>,
     /// Of a file.
-    checkpoints: Option<Checkpoints>,
+    checkpointer: Option<WalCheckpointer>,
     /// Of a file; hears of every erasure.
-    scrub: Option<Scrub>,
+    truncator: Option<WalTruncator>,
 }
 
 impl Writer {
@@ -93,27 +93,27 @@ impl Writer {
             own,
             generations,
             feed,
-            place: None,
+            files: None,
             anchor: None,
-            checkpoints: None,
-            scrub: None,
+            checkpointer: None,
+            truncator: None,
         }
     }
 
     /// Into a file that `anchor` keeps open.
     pub(super) fn on_file(
         self,
-        place: Place,
+        files: DatabaseFiles,
         anchor: SqliteConnection,
-        checkpoints: Checkpoints,
-        scrub: Scrub,
+        checkpointer: WalCheckpointer,
+        truncator: WalTruncator,
     ) -> Self {
-        let (place, anchor, checkpoints) = (Some(place), Some(anchor), Some(checkpoints));
-        Self { place, anchor, checkpoints, scrub: Some(scrub), ..self }
+        let (files, anchor, checkpointer) = (Some(files), Some(anchor), Some(checkpointer));
+        Self { files, anchor, checkpointer, truncator: Some(truncator), ..self }
     }
 
-    pub(super) fn place(&self) -> Option<Place> {
-        self.place.clone()
+    pub(super) fn files(&self) -> Option<DatabaseFiles> {
+        self.files.clone()
     }
 
     /// What it writes.
@@ -163,16 +163,16 @@ impl Writer {
         }
         drop(self.connection);
         self.pool.close().await;
-        if let Some(checkpoints) = self.checkpoints {
-            checkpoints.stop().await;
+        if let Some(checkpointer) = self.checkpointer {
+            checkpointer.stop().await;
         }
         if let Some(anchor) = self.anchor
             && let Err(error) = anchor.close().await
         {
             tracing::warn!(error = %causes(&error), "the database was not closed");
         }
-        if let Some(scrub) = self.scrub {
-            scrub.finish().await;
+        if let Some(truncator) = self.truncator {
+            truncator.finish().await;
         }
     }
 
@@ -218,7 +218,7 @@ impl Writer {
                     self.generations.touch_all();
                     self.feed.failed();
                     let waiting = work.len();
-                    if tried == TRIES || !error.passes() {
+                    if tried == TRIES || !error.is_transient() {
                         tracing::error!(
                             error = %causes(&error),
                             waiting,
@@ -239,19 +239,19 @@ impl Writer {
         self.generations.advance(written.last_applied_ms);
         self.own.wrote(written.version);
         self.feed.wrote(written.version);
-        if let Some(scrub) = self.scrub.as_ref().filter(|_| written.erased) {
-            scrub.erased();
+        if let Some(truncator) = self.truncator.as_ref().filter(|_| written.erased) {
+            truncator.erased();
         }
-        if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.wrote(work.iter().map(|work| work.weight()).sum());
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.wrote(work.iter().map(|work| work.weight()).sum());
         }
         Ok(written.outcomes)
     }
 
     async fn transact(&mut self, work: &[&Work]) -> Result<Written, StoreError> {
         let feed = self.feed();
-        let place = self.place();
-        let still_there = || place.as_ref().map_or(Ok(()), Place::check);
+        let files = self.files();
+        let still_there = || files.as_ref().map_or(Ok(()), DatabaseFiles::check);
         still_there()?;
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Err(StoreError::Closed) };
@@ -311,19 +311,10 @@ impl Writer {
     }
 
     async fn look_at_others(&mut self) -> Result<(), StoreError> {
-        self.place.as_ref().map_or(Ok(()), Place::check)?;
+        self.files.as_ref().map_or(Ok(()), DatabaseFiles::check)?;
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        let known = self.feed.known();
-        let Look { seen, as_of_ms } = self.watch.look(connection).await?;
-        match &seen {
-            Seen::Nothing => {}
-            Seen::Organizations(organizations) => self.generations.touch(organizations),
-            Seen::Anything => self.generations.touch_all(),
-        }
-        self.feed.seen(self.watch.seen(), (seen == Seen::Anything).then_some(known));
-        self.generations.advance(as_of_ms);
-        Ok(())
+        self.watch.tell(connection, &self.generations, &self.feed).await
     }
 }
 
@@ -344,6 +335,6 @@ mod tests {
         };
         let caught = caught::<()>(panics).await.unwrap_err();
         assert!(matches!(caught, StoreError::Panicked));
-        assert!(!caught.is_outage() && !caught.passes(), "each piece of work is tried alone, and once");
+        assert!(!caught.is_outage() && !caught.is_transient(), "each piece of work is tried alone, and once");
     }
 }

@@ -43,7 +43,7 @@ async fn a_row_that_cannot_be_read_fails_its_own_event_alone(kind: Kind) {
         join_all([before, poisoned.change("n-"), after].map(|change| db.store.apply(vec![change]))).await;
 
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
-    assert!(matches!(outcomes[1], Err(StoreError::Foreign("user id"))), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Err(StoreError::InvalidData("user id"))), "{outcomes:?}");
     assert_eq!(
         lists(&db, "n-").await.len(),
         2,

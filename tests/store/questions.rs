@@ -8,7 +8,7 @@ use roster::domain::{
     Activity, Change, Cursor, Entity, Filter, MemberQuery, Observed, Order, OrganizationId, PassKind,
     PassOutcome, Role, Shown, User, UserId,
 };
-use roster::store::{Delivery, EventFilter, EventPlace, StoredPass};
+use roster::store::{Delivery, EventCursor, EventFilter, StoredPass};
 
 use super::history::{Said, Step, say};
 use crate::support::database::{Kind, TestStore, on_both_databases};
@@ -185,7 +185,7 @@ async fn answers(db: &TestStore) -> Vec<String> {
     let dead = EventFilter { outcome: Some("dead".to_owned()), ..EventFilter::default() };
     let subject = EventFilter { subject: Some("q-user_1".to_owned()), ..EventFilter::default() };
     for filter in [EventFilter::default(), dead, subject] {
-        all.add("events", store.events(&filter, &EventPlace::end(), 500).await.unwrap());
+        all.add("events", store.events(&filter, &EventCursor::end(), 500).await.unwrap());
     }
     all.add("event", store.event("q-msg_dead").await.unwrap());
     all.add("payload", store.event_payload("q-msg_dead").await.unwrap());

@@ -30,14 +30,14 @@ const COOL_DOWN_MS: u64 = 30 * 1000;
 /// A fetched key set.
 #[derive(Debug)]
 pub(super) struct Remote {
-    known: ArcSwap<Known>,
+    known: ArcSwap<CachedKeys>,
     gate: Mutex<Gate>,
     fetcher: Fetcher,
 }
 
 /// Replaced as a whole at the end of every flight, also of one that failed.
 #[derive(Debug, Default)]
-struct Known {
+struct CachedKeys {
     keys: Arc<[Key]>,
     /// Moves with every set that was fetched.
     revision: u64,
@@ -110,7 +110,12 @@ impl Remote {
 
     /// What is known after a flight that was not over when the caller had `seen` the set: one that has landed
     /// meanwhile, the one under way, or a new one. `None` when none may start now.
-    async fn refetch(self: &Arc<Self>, seen: &Arc<Known>, forced: bool, now_ms: i64) -> Option<Arc<Known>> {
+    async fn refetch(
+        self: &Arc<Self>,
+        seen: &Arc<CachedKeys>,
+        forced: bool,
+        now_ms: i64,
+    ) -> Option<Arc<CachedKeys>> {
         let mut flight = {
             let mut gate = self.gate();
             let known = self.known.load_full();
@@ -152,7 +157,7 @@ impl Remote {
                 } else {
                     debug!(keys = keys.len(), "key set fetched");
                 }
-                Known {
+                CachedKeys {
                     keys: keys.into(),
                     revision: before.revision + 1,
                     fetched_at_ms: Some(now_ms),
@@ -164,7 +169,7 @@ impl Remote {
                     error = &error as &dyn Error,
                     "could not fetch the key set; check CLERK_PUBLISHABLE_KEY or CLERK_JWKS_URL, and the network"
                 );
-                Known {
+                CachedKeys {
                     keys: Arc::clone(&before.keys),
                     revision: before.revision,
                     fetched_at_ms: before.fetched_at_ms,
@@ -183,7 +188,7 @@ impl Remote {
     }
 }
 
-impl Known {
+impl CachedKeys {
     // Ages are distances: a clock that was set back does not make a set fresh for longer.
     fn is_younger(&self, limit_ms: u64, now_ms: i64) -> bool {
         self.fetched_at_ms.is_some_and(|at_ms| now_ms.abs_diff(at_ms) < limit_ms)

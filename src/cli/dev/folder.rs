@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use crate::app::Claim;
 use crate::sim::fixtures::INSTANCE_ID;
 use crate::sim::keys::SigningKey;
+use crate::store::private;
 
 const FOLDER: &str = ".roster-dev";
 const KEY: &str = "signing-key.der";
@@ -112,11 +113,7 @@ fn make(path: &Path) -> io::Result<()> {
 /// Half a key is worse than none: the file appears when all of it is written.
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&unfinished)?.write_all(content)?;
+    private().write(true).create(true).truncate(true).open(&unfinished)?.write_all(content)?;
     fs::rename(&unfinished, path)
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let deletion = Change::UserDeleted { id: user.clone(), at_ms };
     store.apply(vec![deletion]).await.context("nothing was erased")?;
     let after = store.footprint(user).await.context("it was erased; the receipt cannot be written")?;
-    let cut = store::cut_log(database, TRIES).await;
+    let cut = store::truncate_wal(database, TRIES).await;
 
     let receipt = Receipt {
         id: user.as_str(),

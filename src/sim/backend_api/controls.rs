@@ -40,11 +40,6 @@ impl Asked {
         self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it is about organizations, memberships or invitations.
-    pub fn is_of_organizations(&self) -> bool {
-        self.path.starts_with("/v1/organization")
-    }
-
     /// The decoded parts of the path behind `/v1`.
     pub(super) fn segments(&self) -> Vec<String> {
         let parts = self.path.split('/').filter(|part| !part.is_empty()).skip(1);

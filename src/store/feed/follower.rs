@@ -1,4 +1,4 @@
-//! One who follows: a place in the log, and how to go on from there.
+//! One who follows: a position in the log, and how to go on from there.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,7 +57,7 @@ pub enum News {
     Forgotten,
 }
 
-/// What there is to tell of one organization from a place on, up to a version. It goes through what others did
+/// What there is to tell of one organization from a position on, up to a version. It goes through what others did
 /// meanwhile: see the table for why it has no index for this.
 const OF_ORGANIZATION: &str = "SELECT c.version, c.user_id, c.kind FROM changes c
     WHERE (c.version, c.organization_id, c.user_id) > ($1, $3, $4) AND c.version <= $2
@@ -66,7 +66,7 @@ const OF_ORGANIZATION: &str = "SELECT c.version, c.user_id, c.kind FROM changes 
 
 /// The first change that was not told yet: of this version, and of a later user than this one.
 #[derive(Debug, Default)]
-struct Place {
+struct Position {
     version: i64,
     user_id: String,
 }
@@ -80,7 +80,7 @@ pub struct Follower {
     tail: watch::Receiver<Tail>,
     /// Which numbers these are; see [`Feed::seen`].
     numbers: u64,
-    next: Place,
+    next: Position,
     behind: bool,
 }
 
@@ -98,7 +98,7 @@ impl Follower {
             user_id: user.clone(),
             tail,
             numbers: 0,
-            next: Place::default(),
+            next: Position::default(),
             behind: false,
         };
         follower.begin_now();
@@ -110,7 +110,7 @@ impl Follower {
     pub async fn resume(&mut self, version: i64) -> Result<bool, StoreError> {
         let can = versions::has_all_after(&mut self.feed.readers.acquire().await?, version).await?;
         if can {
-            self.next = Place { version: version + 1, user_id: String::new() };
+            self.next = Position { version: version + 1, user_id: String::new() };
             self.behind = true;
         }
         Ok(can)
@@ -146,7 +146,7 @@ impl Follower {
             return Ok(News::Changes { told: Vec::new(), of_follower: false });
         }
         if let Some(news) = self.at_hand(until) {
-            self.next = Place { version: until + 1, user_id: String::new() };
+            self.next = Position { version: until + 1, user_id: String::new() };
             return Ok(news);
         }
         self.read_on(until).await
@@ -188,11 +188,11 @@ impl Follower {
         self.behind = is_full(rows.len());
         self.next = match rows.last() {
             Some((version, user_id, _)) if self.behind => {
-                Place { version: *version, user_id: user_id.clone() }
+                Position { version: *version, user_id: user_id.clone() }
             }
-            _ => Place { version: until + 1, user_id: String::new() },
+            _ => Position { version: until + 1, user_id: String::new() },
         };
-        let kind = |kind: &str| MemberChange::of(kind).ok_or(StoreError::Foreign("kind of change"));
+        let kind = |kind: &str| MemberChange::of(kind).ok_or(StoreError::InvalidData("kind of change"));
         let rows = rows.into_iter().map(|(version, user, text)| Ok((version, user, kind(&text)?)));
         let told = tell(rows.collect::<Result<_, StoreError>>()?, !self.behind);
         Ok(News::Changes { told, of_follower: true })
@@ -200,7 +200,7 @@ impl Follower {
 
     fn begin_now(&mut self) {
         self.numbers = self.feed.numbers.load(Ordering::SeqCst);
-        self.next = Place { version: self.feed.now() + 1, user_id: String::new() };
+        self.next = Position { version: self.feed.now() + 1, user_id: String::new() };
     }
 }
 

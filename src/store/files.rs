@@ -1,10 +1,10 @@
-//! Notices when a file of the database is no longer the one that its path names.
+//! The files of a SQLite database: made for their owner alone, and watched, so that they stay those that their paths name.
 //!
 //! SQLite goes on writing into a file that was moved away, replaced or removed, and into a log that was removed,
 //! and says nothing; what is written there ends with the process. So the writer looks before and after each
 //! commit, and acknowledges only what the next start will find.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::sqlite;
 
 /// The two files that hold what is acknowledged, as they were when the database was opened.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct DatabaseFiles {
     file: Named,
     log: Named,
 }
@@ -24,7 +24,7 @@ struct Named {
     identity: Identity,
 }
 
-impl Place {
+impl DatabaseFiles {
     /// Of a database that somebody has open, and keeps open: the last one to close it removes the log.
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         let named = |path: PathBuf| match identity(&path) {
@@ -43,6 +43,15 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// How a file is opened that nobody but its owner may read, should it have to be made.
+#[must_use]
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// The device and the number of a file; SQLite tells files apart by the same.

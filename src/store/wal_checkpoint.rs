@@ -18,13 +18,13 @@ use crate::telemetry::causes;
 const PORTION: usize = 128;
 
 /// Counts what is written, and has the log written back.
-pub(super) struct Checkpoints {
+pub(super) struct WalCheckpointer {
     written: usize,
     due: mpsc::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Checkpoints {
+impl WalCheckpointer {
     /// Starts the task.
     pub(super) fn start(path: PathBuf) -> Self {
         let (due, asked) = mpsc::channel(1);
@@ -44,7 +44,7 @@ impl Checkpoints {
     pub(super) async fn stop(self) {
         drop(self.due);
         if let Err(error) = self.task.await {
-            tracing::error!(error = %causes(&error), "writing the log back ended badly");
+            tracing::error!(error = %causes(&error), "writing the write-ahead log back ended badly");
         }
     }
 }
@@ -59,7 +59,7 @@ async fn run(path: PathBuf, mut asked: mpsc::Receiver<()>) {
             connection = None;
             // Commits write the log back when nobody else does.
             if worked {
-                tracing::warn!(error = %causes(&error), "the log is not written back");
+                tracing::warn!(error = %causes(&error), "the write-ahead log is not written back");
             }
         }
     }

@@ -42,14 +42,14 @@ struct Debt {
 }
 
 /// Hears of every erasure, and cuts the log after it.
-pub(super) struct Scrub {
+pub(super) struct WalTruncator {
     path: PathBuf,
     erased: Arc<Notify>,
     debt: Arc<Debt>,
     task: AbortOnDropHandle<()>,
 }
 
-impl Scrub {
+impl WalTruncator {
     /// Starts the task. A log that was there before may hold what was erased by a process that was killed.
     pub(super) fn start(path: PathBuf, has_old_log: bool) -> Self {
         let (erased, debt) = (Arc::new(Notify::new()), Arc::new(Debt::default()));
@@ -78,7 +78,9 @@ impl Scrub {
         match cut_patiently(&self.path, LAST_TRIES).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("the log is in use; what was erased leaves it later"),
-            Err(error) => tracing::warn!(error = %causes(&error), "the log was not cut"),
+            Err(error) => {
+                tracing::warn!(error = %causes(&error), "the write-ahead log could not be truncated");
+            }
         }
     }
 }
@@ -99,7 +101,7 @@ async fn run(path: PathBuf, erased: Arc<Notify>, debt: Arc<Debt>) {
                 }
                 Ok(false) => tracing::debug!("the log is in use; what was erased leaves it later"),
                 Err(error) => {
-                    tracing::warn!(error = %causes(&error), "the log was not cut");
+                    tracing::warn!(error = %causes(&error), "the write-ahead log could not be truncated");
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// What is done of which version.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct Watermark {
     /// Up to this one: looked at, and touched unless it is our own.
     seen: i64,
     /// Our own, after that: touched.
@@ -16,7 +16,7 @@ pub(super) struct Known {
     writing: Option<i64>,
 }
 
-impl Known {
+impl Watermark {
     pub(super) fn new(version: i64) -> Self {
         Self { seen: version, wrote: BTreeSet::new(), writing: None }
     }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_version_is_known_when_all_before_it_are() {
-        let mut known = Known::new(7);
+        let mut known = Watermark::new(7);
         known.writes(8);
         assert_eq!(known.version(), 7);
         known.wrote(8);
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_seen_before_it_is_touched_waits() {
-        let mut known = Known::new(0);
+        let mut known = Watermark::new(0);
         known.writes(3);
         known.saw(5);
         assert_eq!(known.version(), 2);

@@ -11,7 +11,7 @@ use super::connection::Row;
 use super::error::StoreError;
 use super::rows::{Statement, cell, ids};
 use super::states::user_id;
-use crate::domain::{Entity, Known, OrganizationId, UserId, Version};
+use crate::domain::{Entity, OrganizationId, StoredState, UserId, Version};
 
 type KnownRow = (String, Option<i64>, Option<i64>, Option<i64>, Option<i64>, bool);
 
@@ -121,7 +121,7 @@ impl Store {
         &self,
         entity: Entity,
         objects: impl Iterator<Item = &str>,
-    ) -> Result<HashMap<String, Known>, StoreError> {
+    ) -> Result<HashMap<String, StoredState>, StoreError> {
         let statement = match entity {
             Entity::Users => &KNOWN_USERS,
             Entity::Organizations => &KNOWN_ORGANIZATIONS,
@@ -133,12 +133,12 @@ impl Store {
         for row in &rows {
             let (id, updated, observed, digest, last_sign_in_at_ms, gone): KnownRow = row.tuple()?;
             if gone {
-                known.insert(id, Known::Gone);
+                known.insert(id, StoredState::Gone);
             } else if let (Some(updated_at_ms), Some(observed_at_ms), Some(content_digest)) =
                 (updated, observed, digest)
             {
                 let version = Version { updated_at_ms, observed_at_ms, content_digest };
-                known.insert(id, Known::State { version, last_sign_in_at_ms });
+                known.insert(id, StoredState::There { version, last_sign_in_at_ms });
             }
         }
         Ok(known)
