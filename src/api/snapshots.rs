@@ -143,7 +143,8 @@ impl Snapshots {
             return Ok(kept);
         }
         let standing = store.standing(organization, user).await?;
-        // Who has no membership here is not told of: what becomes of that user touches other organizations only.
+        // One without a membership here is not kept: what becomes of that user does not touch this organization, so
+        // nothing would drop it.
         if standing.membership.is_some() {
             self.callers.insert(key, (generation, standing.clone()));
         }

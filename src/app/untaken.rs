@@ -49,7 +49,7 @@ impl Untaken {
             waiting.answers
         };
         // It may not be asked for even once.
-        self.waits(number);
+        self.add(number);
         let untaken = self.clone();
         response.map(|body| Body::new(Watched { body, rest: Bytes::new(), number, untaken }))
     }
@@ -69,12 +69,12 @@ impl Untaken {
         }
     }
 
-    fn waits(&self, number: u64) {
+    fn add(&self, number: u64) {
         self.waiting().since.insert(number, Instant::now());
         self.0.begins.notify_one();
     }
 
-    fn is_taken(&self, number: u64) {
+    fn remove(&self, number: u64) {
         self.waiting().since.remove(&number);
     }
 
@@ -101,7 +101,7 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.untaken.is_taken(self.number);
+        self.untaken.remove(self.number);
         while self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -114,7 +114,7 @@ impl HttpBody for Watched {
         // The last byte waits for the window to take all before it: with its end an answer is out of sight.
         let length = self.rest.len().saturating_sub(1).clamp(1, PIECE);
         let piece = self.rest.split_to(length);
-        self.untaken.waits(self.number);
+        self.untaken.add(self.number);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -135,6 +135,6 @@ impl HttpBody for Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.untaken.is_taken(self.number);
+        self.untaken.remove(self.number);
     }
 }

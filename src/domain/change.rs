@@ -144,7 +144,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The user whom it makes a member, and without whom nobody is listed.
+    /// The user of a membership, who is listed once both are known.
     pub fn member(&self) -> Option<&UserId> {
         if let Self::Membership(membership) = self { Some(&membership.content.user_id) } else { None }
     }

@@ -77,8 +77,8 @@ impl Pass<'_> {
         Ok(unseen.into_values().filter(|row| !is_seen(row)).collect())
     }
 
-    /// Whole lists that are not there (any more) take away the word of their objects: a feature that has been
-    /// switched off meanwhile answers like an object that is gone.
+    /// A feature that was switched off meanwhile answers for each of its objects as if the object were gone. So the lists
+    /// themselves are asked for again, and what is on one that is not there stays.
     async fn look_again(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         if !gone.users.is_empty() {
             self.ask(self.api.users_count()).await?;
@@ -102,8 +102,9 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// There is no call for one membership, so lists that are broken would end them all. Lists that work show those
-    /// whom the walk has just shown; where these are gone too, or there are none, they are as long as Clerk counts.
+    /// Memberships cannot be asked for one by one, so a broken list would end all of them. A list that works still shows
+    /// some whom the walk has just shown, the witnesses; where they are gone too, or there are none, it is as long as
+    /// Clerk counts.
     async fn doubt_members_lists(&mut self, gone: &mut Gone) -> Result<(), WalkError> {
         let since_ms = self.progress.started_at_ms..i64::MAX;
         let witnesses = self.store.unseen(Entity::Memberships, since_ms, "", WITNESSES).await?;

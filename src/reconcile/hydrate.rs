@@ -39,8 +39,9 @@ impl Hydrator {
     }
 }
 
+/// Why something was not fetched.
 #[derive(Debug, thiserror::Error)]
-enum HydrateError {
+pub(super) enum FetchError {
     #[error(transparent)]
     Clerk(#[from] ApiError),
     #[error(transparent)]
@@ -67,7 +68,8 @@ async fn run(store: Store, api: BackendApi, mut queue: mpsc::Receiver<UserId>) {
     }
 }
 
-async fn fetch(store: &Store, api: &BackendApi, users: &[UserId]) -> Result<(), HydrateError> {
+/// Fetches those of these users who are not known.
+pub(super) async fn fetch(store: &Store, api: &BackendApi, users: &[UserId]) -> Result<(), FetchError> {
     let unknown = store.unknown_users(users).await?;
     if !unknown.is_empty() {
         let fetched = api.users_by_ids(&unknown).await?.value;

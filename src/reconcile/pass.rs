@@ -81,7 +81,7 @@ impl Pass<'_> {
         unusable: u64,
         stage: Option<Stage>,
     ) -> Result<(), StoreError> {
-        self.shown(entity, changes.iter().filter_map(difference::id));
+        self.note_shown(entity, changes.iter().filter_map(difference::id));
         if let Some(seen) = &mut self.dry {
             // What a dry run has counted, a real one would have put right by now.
             changes.retain(|change| {
@@ -109,7 +109,7 @@ impl Pass<'_> {
     }
 
     /// Notes that Clerk has shown these objects, so that nobody takes them for gone.
-    pub(super) fn shown<'a>(&mut self, entity: Entity, ids: impl Iterator<Item = &'a str>) {
+    pub(super) fn note_shown<'a>(&mut self, entity: Entity, ids: impl Iterator<Item = &'a str>) {
         let suspects = &mut self.progress.suspects;
         if !suspects.is_empty() {
             let ids: HashSet<&str> = ids.collect();

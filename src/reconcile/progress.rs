@@ -29,8 +29,7 @@ pub(super) struct Progress {
     pub(super) short: Vec<Entity>,
     /// How many objects Clerk says that it holds.
     pub(super) totals: HashMap<Entity, u64>,
-    /// What was found before that which nobody has counted yet. When a command ran the pass to its end, a service counts
-    /// it.
+    /// What of it the metrics have, while they do not have all of it: a service counts the rest of what a command found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) uncounted: Option<Entities>,
     /// Rows that were observed in the very second in which the pass began, or later by some other clock, and

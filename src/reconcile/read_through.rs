@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::hydrate::{self, FetchError};
 use crate::clerk::backend_api::{ApiError, BackendApi, MAX_PAGE};
 use crate::domain::{Change, OrganizationId, UserId};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::causes;
 
 /// How long it is remembered that an organization was fetched, or that Clerk knows none of this id.
@@ -53,14 +54,6 @@ impl Flight {
             Self::Failed(at) => at.elapsed() < COOL_DOWN,
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum FlightError {
-    #[error(transparent)]
-    Clerk(#[from] ApiError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl ReadThrough {
@@ -125,7 +118,7 @@ impl ReadThrough {
 
     /// Fetches an organization, its memberships and its users. Answers how many members it has; `None` when Clerk has no
     /// such organization.
-    async fn bring(&self, id: &OrganizationId) -> Result<Option<usize>, FlightError> {
+    async fn bring(&self, id: &OrganizationId) -> Result<Option<usize>, FetchError> {
         let organization = match self.api.organization(id).await {
             Ok(organization) => organization.value,
             Err(error @ ApiError::FeatureOff { .. }) => {
@@ -143,7 +136,7 @@ impl ReadThrough {
 
     /// Fetches the memberships of an organization, and its users. Answers how many. Whoever leaves meanwhile moves all
     /// the others, and one of them to a page that was read already, so they are read again then.
-    async fn bring_members(&self, id: &OrganizationId) -> Result<usize, FlightError> {
+    async fn bring_members(&self, id: &OrganizationId) -> Result<usize, FetchError> {
         for _ in 0..WALKS {
             if let Some(members) = self.walk(id).await? {
                 return Ok(members);
@@ -154,7 +147,7 @@ impl ReadThrough {
     }
 
     /// Fetches them page by page; `None` when their number changes on the way.
-    async fn walk(&self, id: &OrganizationId) -> Result<Option<usize>, FlightError> {
+    async fn walk(&self, id: &OrganizationId) -> Result<Option<usize>, FetchError> {
         let (mut members, mut offset, mut expected) = (0, 0, None);
         loop {
             let page = self.api.organization_memberships_page(id, MAX_PAGE, offset).await?.value;
@@ -168,10 +161,7 @@ impl ReadThrough {
             offset += page.received as u64;
             members += page.changes.len();
             let users: Vec<UserId> = page.changes.iter().filter_map(Change::member).cloned().collect();
-            let unknown = self.store.unknown_users(&users).await?;
-            if !unknown.is_empty() {
-                self.store.apply(self.api.users_by_ids(&unknown).await?.value.changes).await?;
-            }
+            hydrate::fetch(&self.store, &self.api, &users).await?;
             let ended = page.received == 0 || page.total_count.is_none_or(|total| offset >= total);
             self.store.apply(page.changes).await?;
             if ended {

@@ -185,7 +185,7 @@ impl Pass<'_> {
 
     /// Takes a page; the pass stands behind it then.
     async fn take_page(&mut self, entity: Entity, page: Page, stage: Stage) -> Result<(), WalkError> {
-        self.shown(entity, page.unusable_ids.iter().map(String::as_str));
+        self.note_shown(entity, page.unusable_ids.iter().map(String::as_str));
         if let Some(seen) = &mut self.dry {
             seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
         }

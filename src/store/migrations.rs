@@ -1,4 +1,4 @@
-//! Every schema that was ever released, in order, for both databases.
+//! Every schema there was, in order, for both databases.
 //!
 //! The files of one number say the same twice. On several instances the old program runs beside the new one for a
 //! while: from the first release on (the files after 0007) a migration adds, and what nobody uses any more is removed by

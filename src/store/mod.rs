@@ -71,7 +71,7 @@ use writer::{Job, Writer};
 
 /// How many events one statement forgets.
 const FORGOTTEN_AT_ONCE: i64 = 500;
-/// How long to rest after that: who waits for a file to be free looks every 100 ms at least, and then finds it so.
+/// How long to rest after that. Whoever waits for the file's lock asks every 100 ms at least, and so gets its turn.
 const FORGETTING_RESTS: Duration = Duration::from_millis(120);
 
 /// One open database: the writer's queue, and a pool of readers.

@@ -445,7 +445,7 @@ impl Model {
 
         let mut script = Script::default();
         let known = grown.users.keys().filter(|user| keys_before(user).is_none() && keys_of(user).is_some());
-        project::users_are_known(&mut script, known);
+        project::make_listable(&mut script, known);
         let listed = (touched.members.iter())
             .filter(|member| grown.members.contains(member) || rekeyed(&member.1))
             .filter_map(|member| Some((member, keys_of(&member.1)?)));

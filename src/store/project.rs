@@ -77,24 +77,24 @@ pub(super) fn fall_with_organizations<'a>(script: &mut Script<'a>, organizations
     }
 }
 
-static USERS_ARE_KNOWN: Statement<1> = Statement::new(
+static MAKE_LISTABLE: Statement<1> = Statement::new(
     "UPDATE memberships SET unlistable = 0
     WHERE user_id IN (VALUES {rows}) AND unlistable = 1 AND deleted_at_ms IS NULL AND fallen = 0",
 );
 
 /// Lets memberships be listed that were there before their users.
-pub(super) fn users_are_known<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) {
-    script.add(&USERS_ARE_KNOWN, ids(users.map(UserId::as_str)));
+pub(super) fn make_listable<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) {
+    script.add(&MAKE_LISTABLE, ids(users.map(UserId::as_str)));
 }
 
-static PLACES_OF_USERS: Statement<1> = Statement::new(
+static MEMBERS_OF_USERS: Statement<1> = Statement::new(
     "SELECT DISTINCT m.organization_id, m.user_id
     FROM (VALUES {rows}) AS r CROSS JOIN memberships m WHERE m.user_id = r.column1",
 );
 
 /// Every membership of these users, by its key.
 pub(super) fn load_members<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
-    script.add(&PLACES_OF_USERS, ids(users.map(UserId::as_str)))
+    script.add(&MEMBERS_OF_USERS, ids(users.map(UserId::as_str)))
 }
 
 pub(super) fn members(rows: &[Row]) -> Result<BTreeSet<MemberKey>, StoreError> {
@@ -186,7 +186,7 @@ mod tests {
         ");
         // Else it would keep every page as it was, which may be all of an organization's.
         assert!(LISTED_FALL_WITH_ORGANIZATIONS.over_lot(4).starts_with("UPDATE OR ROLLBACK memberships"));
-        insta::assert_snapshot!(plan(USERS_ARE_KNOWN.over_lot(4)).await, @r"
+        insta::assert_snapshot!(plan(MAKE_LISTABLE.over_lot(4)).await, @r"
         SEARCH memberships USING INDEX memberships_by_user (user_id=?)
         LIST SUBQUERY 3
         SCAN 4-ROW VALUES CLAUSE

@@ -75,14 +75,14 @@ impl Receiver {
         }
         let signed = trace_span!("verify").in_scope(|| self.secrets.verify(headers, body));
         let signed = signed.map_err(ReceiveError::Signature)?;
-        Tally::is_genuine(clock::now_ms());
+        Tally::record_arrival(clock::now_ms());
         let message_id = signed.message_id;
         let span = Span::current();
         match event::decode(body, signed.attempted_at_ms, self.instance_id.as_deref()) {
             Ok(Decoded::Event(event)) => {
                 let event_type = event.subject.event_type;
                 let occurred_at_ms = event.subject.occurred_at_ms;
-                tally.is_of(event_type);
+                tally.set_type(event_type);
                 span.record("event_type", event_type).record("message_id", &message_id);
                 let member = event.change.member().cloned();
                 let delivery = delivery(message_id.clone(), event.subject, clock::now_ms());
@@ -92,7 +92,7 @@ impl Receiver {
                     hydrator.note(user_id);
                 }
                 if outcome == Outcome::Applied {
-                    Tally::has_applied(occurred_at_ms, clock::now_ms());
+                    Tally::record_lag(occurred_at_ms, clock::now_ms());
                 }
                 tracing::info!(message_id, event_type, outcome = outcome.as_str(), "delivery");
                 Ok(outcome)
@@ -102,7 +102,7 @@ impl Receiver {
                 Ok(Outcome::Ignored)
             }
             Ok(Decoded::OtherInstance(event_type)) => {
-                tally.is_of(event_type);
+                tally.set_type(event_type);
                 tracing::info!(message_id, event_type, "an event of another instance");
                 Ok(Outcome::Ignored)
             }
@@ -116,7 +116,7 @@ impl Receiver {
                     "a delivery cannot be used; `roster events list --outcome dead` lists those that are kept"
                 );
                 if let Some(subject) = unusable.subject {
-                    tally.is_of(subject.event_type);
+                    tally.set_type(subject.event_type);
                     let letter = delivery(message_id, *subject, clock::now_ms());
                     if let Some(outcome) = self.store.bury(letter, unusable.reason.to_string()).await? {
                         return Ok(outcome);

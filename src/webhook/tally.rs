@@ -24,17 +24,17 @@ impl Tally {
     }
 
     /// Its signature is right.
-    pub(super) fn is_genuine(received_at_ms: i64) {
+    pub(super) fn record_arrival(received_at_ms: i64) {
         gauge!("roster_last_event_timestamp_seconds").set(seconds(received_at_ms));
     }
 
     /// It is of one of our types.
-    pub(super) fn is_of(&mut self, event_type: &'static str) {
+    pub(super) fn set_type(&mut self, event_type: &'static str) {
         self.event_type = event_type;
     }
 
     /// It has changed the read model. An event from the future has no lag.
-    pub(super) fn has_applied(occurred_at_ms: Option<i64>, now_ms: i64) {
+    pub(super) fn record_lag(occurred_at_ms: Option<i64>, now_ms: i64) {
         if let Some(occurred_at_ms) = occurred_at_ms {
             histogram!("roster_event_lag_seconds").record(seconds(now_ms.saturating_sub(occurred_at_ms)));
         }

@@ -19,9 +19,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::clock;
-use crate::domain::{Change, InvitationId, OrganizationId, UserId};
+use crate::domain::{Change, Entity, InvitationId, OrganizationId, UserId};
 use limiter::{Lane, Limiter};
-use page::Kind;
+use page::Objects;
 use request::{Asked, Caller};
 
 pub use error::ApiError;
@@ -108,20 +108,20 @@ impl BackendApi {
         let limit = limit.clamp(1, MAX_PAGE).to_string();
         let mut query = vec![("limit", limit.as_str()), ("order_by", Order::OldestFirst.as_str())];
         query.extend(starting_after.map(|id| ("starting_after", id)));
-        self.page(Kind::User, &["users"], &query).await
+        self.page(Entity::Users, &["users"], &query).await
     }
 
     /// Users, the last changed first.
     pub async fn users_updated_page(&self, limit: u32, offset: u64) -> Result<Fetched<Page>, ApiError> {
         let (limit, offset) = (limit.clamp(1, MAX_PAGE).to_string(), offset.to_string());
         let query = [("limit", limit.as_str()), ("offset", &offset), ("order_by", "-updated_at")];
-        self.page(Kind::User, &["users"], &query).await
+        self.page(Entity::Users, &["users"], &query).await
     }
 
     /// The users with these ids, in no particular order; ids that Clerk does not know are left out. The time is
     /// that of the first request.
     pub async fn users_by_ids(&self, ids: &[UserId]) -> Result<Fetched<Page>, ApiError> {
-        self.in_batches(Kind::User, &["users"], ids).await
+        self.in_batches(Entity::Users, &["users"], ids).await
     }
 
     /// How many users there are.
@@ -136,7 +136,7 @@ impl BackendApi {
 
     /// One user; `None` when Clerk says that there is none.
     pub async fn user(&self, id: &UserId) -> Result<Fetched<Option<Change>>, ApiError> {
-        self.single(Kind::User, &["users", id.as_str()], id.as_str()).await
+        self.single(Entity::Users, &["users", id.as_str()], id.as_str()).await
     }
 
     /// Organizations.
@@ -146,12 +146,12 @@ impl BackendApi {
         offset: u64,
         order: Order,
     ) -> Result<Fetched<Page>, ApiError> {
-        self.list(Kind::Organization, &["organizations"], limit, offset, order).await
+        self.list(Entity::Organizations, &["organizations"], limit, offset, order).await
     }
 
     /// One organization; `None` when Clerk says that there is none.
     pub async fn organization(&self, id: &OrganizationId) -> Result<Fetched<Option<Change>>, ApiError> {
-        self.single(Kind::Organization, &["organizations", id.as_str()], id.as_str()).await
+        self.single(Entity::Organizations, &["organizations", id.as_str()], id.as_str()).await
     }
 
     /// How many members an organization has, by Clerk's own count; `None` when it does not say.
@@ -172,7 +172,7 @@ impl BackendApi {
         offset: u64,
         order: Order,
     ) -> Result<Fetched<Page>, ApiError> {
-        self.list(Kind::Membership, &["organization_memberships"], limit, offset, order).await
+        self.list(Entity::Memberships, &["organization_memberships"], limit, offset, order).await
     }
 
     /// Memberships of one organization, oldest first.
@@ -183,7 +183,7 @@ impl BackendApi {
         offset: u64,
     ) -> Result<Fetched<Page>, ApiError> {
         let path = ["organizations", organization_id.as_str(), "memberships"];
-        self.list(Kind::Membership, &path, limit, offset, Order::OldestFirst).await
+        self.list(Entity::Memberships, &path, limit, offset, Order::OldestFirst).await
     }
 
     /// The memberships of these users in one organization; users who have none are left out. The time is that
@@ -194,7 +194,7 @@ impl BackendApi {
         user_ids: &[UserId],
     ) -> Result<Fetched<Page>, ApiError> {
         let path = ["organizations", organization_id.as_str(), "memberships"];
-        self.in_batches(Kind::Membership, &path, user_ids).await
+        self.in_batches(Entity::Memberships, &path, user_ids).await
     }
 
     /// Invitations to all organizations, with those that are no longer open.
@@ -204,7 +204,7 @@ impl BackendApi {
         offset: u64,
         order: Order,
     ) -> Result<Fetched<Page>, ApiError> {
-        self.list(Kind::Invitation, &["organization_invitations"], limit, offset, order).await
+        self.list(Entity::Invitations, &["organization_invitations"], limit, offset, order).await
     }
 
     /// One invitation; `None` when Clerk says that there is none, or no such organization.
@@ -214,7 +214,7 @@ impl BackendApi {
         id: &InvitationId,
     ) -> Result<Fetched<Option<Change>>, ApiError> {
         let path = ["organizations", organization_id.as_str(), "invitations", id.as_str()];
-        self.single(Kind::Invitation, &path, id.as_str()).await
+        self.single(Entity::Invitations, &path, id.as_str()).await
     }
 
     /// The instance that the key belongs to.
@@ -225,7 +225,7 @@ impl BackendApi {
 
     async fn list(
         &self,
-        kind: Kind,
+        entity: Entity,
         path: &[&str],
         limit: u32,
         offset: u64,
@@ -233,22 +233,23 @@ impl BackendApi {
     ) -> Result<Fetched<Page>, ApiError> {
         let (limit, offset) = (limit.clamp(1, MAX_PAGE).to_string(), offset.to_string());
         let query = [("limit", limit.as_str()), ("offset", &offset), ("order_by", order.as_str())];
-        self.page(kind, path, &query).await
+        self.page(entity, path, &query).await
     }
 
     async fn page(
         &self,
-        kind: Kind,
+        entity: Entity,
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Fetched<Page>, ApiError> {
-        let asked = Asked { is_feature: kind.is_feature(), is_single: false };
-        self.get(path, query, asked, |body, observed_at_ms| kind.read_page(body, observed_at_ms)).await
+        let asked = Asked { is_feature: is_feature(entity), is_single: false };
+        let read = |body: &[u8], observed_at_ms| Objects { entity, observed_at_ms }.read_page(body);
+        self.get(path, query, asked, read).await
     }
 
     async fn in_batches(
         &self,
-        kind: Kind,
+        entity: Entity,
         path: &[&str],
         user_ids: &[UserId],
     ) -> Result<Fetched<Page>, ApiError> {
@@ -258,7 +259,7 @@ impl BackendApi {
             let limit = MAX_PAGE.to_string();
             let mut query: Query<'_> = vec![("limit", &limit)];
             query.extend(ids.iter().map(|id| ("user_id", id.as_ref())));
-            let fetched = self.page(kind, path, &query).await?;
+            let fetched = self.page(entity, path, &query).await?;
             match &mut all {
                 Some(all) => all.value.append(fetched.value),
                 None => all = Some(fetched),
@@ -267,9 +268,14 @@ impl BackendApi {
         Ok(all.unwrap_or_else(|| Fetched { value: Page::default(), observed_at_ms: clock::now_ms() }))
     }
 
-    async fn single(&self, kind: Kind, path: &[&str], id: &str) -> Result<Fetched<Option<Change>>, ApiError> {
-        let asked = Asked { is_feature: kind.is_feature(), is_single: true };
-        let read = |body: &[u8], at_ms| kind.read_single(body, id, at_ms);
+    async fn single(
+        &self,
+        entity: Entity,
+        path: &[&str],
+        id: &str,
+    ) -> Result<Fetched<Option<Change>>, ApiError> {
+        let asked = Asked { is_feature: is_feature(entity), is_single: true };
+        let read = |body: &[u8], observed_at_ms| Objects { entity, observed_at_ms }.read_single(body, id);
         let fetched = self.caller.get(self.url(path, &[]), asked, self.lane, read).await?;
         Ok(Fetched { value: fetched.value.transpose()?, observed_at_ms: fetched.observed_at_ms })
     }
@@ -306,4 +312,9 @@ impl BackendApi {
 fn signed(id: &UserId) -> Cow<'_, str> {
     let text = id.as_str();
     if text.starts_with(['+', '-']) { format!("+{text}").into() } else { text.into() }
+}
+
+/// Whether objects of this kind can be switched off for an instance.
+fn is_feature(entity: Entity) -> bool {
+    entity != Entity::Users
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::error::ApiError;
 use crate::clerk::fields::{FieldError, Fields, Item};
 use crate::clerk::object;
-use crate::domain::{Change, UserId};
+use crate::domain::{Change, Entity, UserId};
 
 /// An answer, and when it was true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +57,14 @@ impl Page {
     }
 
     /// Takes the object that comes next.
-    fn take(&mut self, item: Item<'_>, Objects { kind, observed_at_ms }: Objects) {
+    fn take(&mut self, item: Item<'_>, objects: Objects) {
         let fields = Fields::of(item, "");
         let id = fields.as_ref().ok().and_then(id_of);
-        match fields.and_then(|fields| kind.read(&fields, observed_at_ms)) {
+        match fields.and_then(|fields| objects.read(&fields)) {
             Ok(change) => self.changes.push(change),
             Err(error) => {
-                let kind = kind.name();
-                warn!(kind, id, %error, "an object of Clerk's could not be read; it is left out");
+                let entity = objects.entity.as_str();
+                warn!(entity, id, %error, "an object of Clerk's could not be read; it is left out");
                 self.unusable += 1;
                 self.unusable_ids.extend(id.clone());
             }
@@ -97,74 +97,45 @@ pub struct InstanceInfo {
     pub environment_type: String,
 }
 
-/// What a list is of.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    User,
-    Organization,
-    Membership,
-    Invitation,
+/// Reads objects of one kind that were shown at one moment. A list is read one object after the other: the fields of all
+/// of them would take many times as much memory.
+#[derive(Clone, Copy)]
+pub(super) struct Objects {
+    pub(super) entity: Entity,
+    pub(super) observed_at_ms: i64,
 }
 
-impl Kind {
-    /// Whether it can be switched off for an instance.
-    pub(super) fn is_feature(self) -> bool {
-        !matches!(self, Self::User)
-    }
-
-    /// Reads one object.
-    fn read(self, fields: &Fields<'_>, observed_at_ms: i64) -> Result<Change, FieldError> {
-        let observed = Some(observed_at_ms);
-        match self {
-            Self::User => object::user(fields, observed),
-            Self::Organization => object::organization(fields, observed),
-            Self::Membership => object::membership(fields, observed),
-            Self::Invitation => object::invitation(fields, None, observed),
+impl Objects {
+    fn read(self, fields: &Fields<'_>) -> Result<Change, FieldError> {
+        let observed = Some(self.observed_at_ms);
+        match self.entity {
+            Entity::Users => object::user(fields, observed),
+            Entity::Organizations => object::organization(fields, observed),
+            Entity::Memberships => object::membership(fields, observed),
+            Entity::Invitations => object::invitation(fields, None, observed),
         }
     }
 
     /// Reads the one object that was asked for. The outer error may be gone the next time, the inner one stays.
-    pub(super) fn read_single(
-        self,
-        body: &[u8],
-        id: &str,
-        observed_at_ms: i64,
-    ) -> Result<Result<Change, ApiError>, ApiError> {
+    pub(super) fn read_single(self, body: &[u8], id: &str) -> Result<Result<Change, ApiError>, ApiError> {
         let object = Fields::of(parse(body)?, "").ok();
         // Organizations are found by their slugs too; another one's answer says nothing about ours.
         let Some(object) = object.filter(|object| id_of(object).as_deref() == Some(id)) else {
             return Ok(Err(ApiError::garbage("not the object that was asked for")));
         };
-        let change = self.read(&object, observed_at_ms);
-        Ok(change.map_err(|error| ApiError::garbage(format!("{} {id}: {error}", self.name()))))
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Organization => "organization",
-            Self::Membership => "membership",
-            Self::Invitation => "invitation",
-        }
+        let change = self.read(&object);
+        Ok(change.map_err(|error| ApiError::garbage(format!("{} {id}: {error}", self.entity.as_str()))))
     }
 
     /// Reads a list: users come as a bare array, everything else as `{data, total_count}`.
-    pub(super) fn read_page(self, body: &[u8], observed_at_ms: i64) -> Result<Page, ApiError> {
+    pub(super) fn read_page(self, body: &[u8]) -> Result<Page, ApiError> {
         let mut json = serde_json::Deserializer::from_str(text_of(body)?);
-        let objects = Objects { kind: self, observed_at_ms };
-        let page = match self {
-            Self::User => objects.deserialize(&mut json),
-            _ => json.deserialize_map(Counted(objects)),
+        let page = match self.entity {
+            Entity::Users => self.deserialize(&mut json),
+            _ => json.deserialize_map(Counted(self)),
         };
         page.and_then(|page| json.end().map(|()| page)).map_err(|error| garbled(&error))
     }
-}
-
-/// Reads a list one object after the other: the fields of all of them would take many times as much memory.
-#[derive(Clone, Copy)]
-struct Objects {
-    kind: Kind,
-    observed_at_ms: i64,
 }
 
 impl<'de> DeserializeSeed<'de> for Objects {
@@ -261,9 +232,9 @@ mod tests {
 
     #[test]
     fn what_is_no_object_does_not_fail_its_neighbours() {
-        let page = Kind::User.read_page(
+        let users = Objects { entity: Entity::Users, observed_at_ms: 1 };
+        let page = users.read_page(
             br#"[7, {"\ud800": 1, "id": "user_1", "\u0069d": "user_2"}, "x", null, true, -1.5, [{}], {"id": "user_3", "banned": 1}]"#,
-            1,
         );
         let page = page.unwrap();
         assert_eq!((page.received, page.unusable, page.changes.len()), (8, 7, 1));
@@ -278,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_list_has_its_shape_and_nothing_after_it() {
-        let read = |body: &str| Kind::Organization.read_page(body.as_bytes(), 1);
+        let organizations = Objects { entity: Entity::Organizations, observed_at_ms: 1 };
+        let read = |body: &str| organizations.read_page(body.as_bytes());
         let page = read(r#"{"more": [1], "total_count": 9, "data": [{"id": "org_1"}]}"#).unwrap();
         assert_eq!((page.received, page.total_count), (1, Some(9)));
         for (body, problem) in [
@@ -293,7 +265,8 @@ mod tests {
             let error = read(body).unwrap_err().to_string();
             assert!(error.contains(problem), "{body}: {error}");
         }
-        assert!(Kind::User.read_page(b"[{\"\xff\": 1, \"id\": \"user_1\"}]", 1).is_err());
-        assert!(Kind::User.read_single(b"{\"\xff\": 1, \"id\": \"user_1\"}", "user_1", 1).is_err());
+        let users = Objects { entity: Entity::Users, observed_at_ms: 1 };
+        assert!(users.read_page(b"[{\"\xff\": 1, \"id\": \"user_1\"}]").is_err());
+        assert!(users.read_single(b"{\"\xff\": 1, \"id\": \"user_1\"}", "user_1").is_err());
     }
 }

@@ -53,7 +53,7 @@ pub enum News {
         /// Whether what is known of the follower itself may be new.
         of_follower: bool,
     },
-    /// Some of it was forgotten. From here on everything is told again.
+    /// Some of it was forgotten: whoever follows has to read the list anew.
     Forgotten,
 }
 
