@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::Url;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +28,7 @@ use crate::reconcile::Reconciler;
 use crate::reconcile::hydrate::Hydrator;
 use crate::reconcile::read_through::ReadThrough;
 use crate::reconcile::schedule::{Gate, Schedule};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::webhook::Receiver;
 
 pub use claim::{Claim, ClaimError};
@@ -190,9 +189,8 @@ fn say_what_is_off(config: &Config) {
     match &config.database {
         Database::Sqlite(path) => info!(path = %path.display(), "database"),
         Database::Postgres(url) => {
-            let url = Url::parse(url.expose_secret()).ok();
-            let name = url.as_ref().map(|url| url.path().trim_start_matches('/'));
-            info!(host = url.as_ref().and_then(Url::host_str), name, "database: PostgreSQL");
+            let (host, name) = store::address(url).unzip();
+            info!(host, name, "database: PostgreSQL");
         }
     }
     match &config.keys {

@@ -103,7 +103,9 @@ async fn database(database: &Database) -> (Finding, Option<i64>) {
         Database::Postgres(url) => return server(url).await,
     };
     let shown = path.display();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What lies beside a file lies beside that to which a symbolic link leads.
+    let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         let mend =
             format!("the folder of {shown} is not there: make it, or set DATABASE_URL to another file");

@@ -17,8 +17,8 @@ pub(super) fn parse(text: &str) -> Result<Database, &'static str> {
 }
 
 /// The driver ignores what it does not know, so a misspelt parameter would do nothing, in silence.
-const PARAMETERS: [&str; 9] =
-    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "user", "password", "dbname"];
+const PARAMETERS: [&str; 10] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "user", "password", "dbname", "options"];
 /// What hosts of databases put into the addresses that they hand out, and what does no harm when it is left out.
 const LEFT_OUT: [&str; 3] = ["channel_binding", "application_name", "connect_timeout"];
 
@@ -31,7 +31,7 @@ fn postgres(text: &str) -> Result<Database, &'static str> {
     let is_known = |name: &str| PARAMETERS.contains(&name) || LEFT_OUT.contains(&name);
     if !url.query_pairs().all(|(name, _)| is_known(&name)) {
         return Err("has a parameter that is not known; those are sslmode, sslrootcert, sslcert, sslkey, \
-                    host, port, user, password and dbname");
+                    host, port, user, password, dbname and options");
     }
     // The driver's own reading of it, so that it cannot fail later.
     text.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| wrong)?;
@@ -65,6 +65,18 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn servers_are_given_what_the_driver_knows() {
+        for url in [
+            "postgres://roster:secret@db.example.com/roster",
+            "postgresql://db/roster?sslmode=verify-full&sslrootcert=/etc/ca.pem&channel_binding=require",
+            "postgres://roster@db/app?options=-csearch_path%3Droster",
+            "postgres:///roster?host=/run/postgresql",
+        ] {
+            assert!(matches!(parse(url), Ok(Database::Postgres(_))), "{url}");
+        }
+    }
 
     #[test]
     fn sqlite_paths_are_relative_or_absolute_and_percent_decoded() {

@@ -135,25 +135,27 @@ impl ReadThrough {
     }
 
     /// Fetches the memberships of an organization, and its users. Answers how many. Whoever leaves meanwhile moves all
-    /// the others, and one of them to a page that was read already, so they are read again then.
+    /// who came later, one of them onto a page that was read already, so they are read again then. When somebody else
+    /// joins before the next page, nobody notices; the next full pass does.
     async fn bring_members(&self, id: &OrganizationId) -> Result<usize, FetchError> {
         for _ in 0..WALKS {
             if let Some(members) = self.walk(id).await? {
                 return Ok(members);
             }
         }
-        let what = "the number of members is another one on each page".to_owned();
+        let what = "members leave while their list is read, again and again".to_owned();
         Err(ApiError::Garbage { what }.into())
     }
 
-    /// Fetches them page by page; `None` when their number changes on the way.
+    /// Fetches them page by page, the oldest first; `None` when there are fewer of them on the way.
     async fn walk(&self, id: &OrganizationId) -> Result<Option<usize>, FetchError> {
-        let (mut members, mut offset, mut expected) = (0, 0, None);
+        let (mut members, mut offset, mut before) = (0, 0, None);
         loop {
             let page = self.api.organization_memberships_page(id, MAX_PAGE, offset).await?.value;
-            if *expected.get_or_insert(page.total_count) != page.total_count {
+            if page.total_count < before {
                 return Ok(None);
             }
+            before = page.total_count;
             if page.received == 0 && page.total_count.is_some_and(|total| offset < total) {
                 let what = "a list of members ends before its own count".to_owned();
                 return Err(ApiError::Garbage { what }.into());

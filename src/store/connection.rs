@@ -298,7 +298,7 @@ pub(super) enum Row {
     Postgres(PgRow, Range<usize>),
 }
 
-/// Says which column: its name, or its place.
+/// Says which column: its name, or its index.
 pub(super) enum Which<'a> {
     Name(&'a str),
     Index(usize),

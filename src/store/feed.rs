@@ -147,19 +147,9 @@ const LAY_OUT: &str = "SELECT c.version, c.organization_id, c.user_id, c.kind FR
     ORDER BY c.version, c.organization_id, c.user_id LIMIT $5";
 
 impl Feed {
-    /// This process is about to commit a version.
-    pub(super) fn writes(&self, version: Option<i64>) {
-        self.learn(|known| version.into_iter().for_each(|version| known.writes(version)));
-    }
-
-    /// It has, and what it changed is touched.
+    /// This process has committed a version, and what it changed is touched.
     pub(super) fn wrote(&self, version: Option<i64>) {
         self.learn(|known| version.into_iter().for_each(|version| known.wrote(version)));
-    }
-
-    /// It could not, or nobody knows.
-    pub(super) fn failed(&self) {
-        self.learn(Watermark::failed);
     }
 
     /// A task has ended without which followers miss changes.

@@ -21,11 +21,14 @@ pub(super) enum Holder {
 const FILE: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'),
     EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB '_*' AND name NOT GLOB 'sqlite_*')";
 
-/// Extensions bring tables of their own.
-const SERVER: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL,
-    EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = current_schema()::REGNAMESPACE
-        AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'
-        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e'))";
+/// Of the schema in which tables would be made, and not of others on the search path. Extensions bring tables of their
+/// own.
+const SERVER: &str = "SELECT COUNT(*) FILTER (WHERE c.relname = '_sqlx_migrations') > 0,
+        COUNT(*) FILTER (WHERE c.relname <> '_sqlx_migrations') > 0
+    FROM pg_class c
+    WHERE c.relnamespace = (SELECT n.oid FROM pg_namespace n WHERE n.nspname = current_schema())
+        AND c.relkind IN ('r', 'p')
+        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')";
 
 const MIGRATIONS: &str = "SELECT (SELECT description FROM _sqlx_migrations WHERE version = 1),
     (SELECT MAX(version) FROM _sqlx_migrations)";

@@ -13,7 +13,7 @@ use super::rows::{Statement, cell, ids};
 use super::states::user_id;
 use crate::domain::{Entity, OrganizationId, StoredState, UserId, Version};
 
-type KnownRow = (String, Option<i64>, Option<i64>, Option<i64>, Option<i64>, bool);
+type StoredRow = (String, Option<i64>, Option<i64>, Option<i64>, Option<i64>, bool);
 
 macro_rules! known {
     ($table:literal, $sign_in:literal, $gone:literal) => {
@@ -53,10 +53,10 @@ pub struct Unseen {
 type UnseenRow = (String, Option<String>, Option<String>, i64);
 
 macro_rules! unseen {
-    ($table:literal, $place:literal, $stands:literal) => {
+    ($table:literal, $belongs:literal, $stands:literal) => {
         concat!(
             "SELECT x.id, ",
-            $place,
+            $belongs,
             ", x.created_at_ms FROM ",
             $table,
             " x WHERE x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL ",
@@ -86,12 +86,12 @@ macro_rules! children {
     };
 }
 
-/// All memberships at the places of organizations that are on a list, or of those that are on none (`project.rs`).
-macro_rules! memberships_at {
-    ($places:literal) => {
+/// All memberships of the members of organizations who are on a list, or of those who are on none (`project.rs`).
+macro_rules! memberships_of {
+    ($members:literal) => {
         Statement::new(concat!(
             "SELECT x.id FROM ",
-            $places,
+            $members,
             " p CROSS JOIN memberships x WHERE p.organization_id IN (VALUES {rows})
                 AND x.user_id = p.user_id AND x.organization_id = p.organization_id
                 AND x.updated_at_ms IS NOT NULL AND x.deleted_at_ms IS NULL AND x.fallen = 0"
@@ -100,9 +100,9 @@ macro_rules! memberships_at {
 }
 
 static MEMBERSHIPS_OF_USERS: Statement<1> = children!("memberships", "user_id");
-static LISTED_OF_ORGANIZATIONS: Statement<1> = memberships_at!("members");
+static LISTED_OF_ORGANIZATIONS: Statement<1> = memberships_of!("members");
 static UNLISTED_OF_ORGANIZATIONS: Statement<1> =
-    memberships_at!("(SELECT g.organization_id, g.user_id FROM memberships g WHERE g.unlistable = 1)");
+    memberships_of!("(SELECT g.organization_id, g.user_id FROM memberships g WHERE g.unlistable = 1)");
 static INVITATIONS_OF_USERS: Statement<1> = children!("invitations", "user_id");
 static INVITATIONS_OF_ORGANIZATIONS: Statement<1> = children!("invitations", "organization_id");
 
@@ -131,7 +131,7 @@ impl Store {
         let rows = statement.fetch(&mut self.readers.acquire().await?, &ids(objects)).await?;
         let mut known = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let (id, updated, observed, digest, last_sign_in_at_ms, gone): KnownRow = row.tuple()?;
+            let (id, updated, observed, digest, last_sign_in_at_ms, gone): StoredRow = row.tuple()?;
             if gone {
                 known.insert(id, StoredState::Gone);
             } else if let (Some(updated_at_ms), Some(observed_at_ms), Some(content_digest)) =
@@ -210,7 +210,7 @@ impl Store {
         let users = ids(users.iter().map(UserId::as_str));
         let organizations = ids(organizations.iter().map(OrganizationId::as_str));
         let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
-        // In this order: a place that comes onto a list meanwhile is found twice, and not never.
+        // In this order: who comes onto a list meanwhile is found twice, and not never.
         memberships.append(&mut UNLISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
         memberships.append(&mut LISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
         let mut invitations = INVITATIONS_OF_USERS.fetch(db, &users).await?;

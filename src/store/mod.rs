@@ -62,7 +62,7 @@ use generation::Generations;
 pub use inventory::Unseen;
 pub use journal::Delivery;
 pub use passes::StoredPass;
-pub use postgres::{ServerLook, look_at_server};
+pub use postgres::{ServerLook, address, look_at_server};
 use rows::cell;
 pub use standing::Unlisted;
 use wal_checkpoint::WalCheckpointer;

@@ -109,7 +109,8 @@ const RECENT: &str = "SELECT id, kind, outcome, started_at_ms, progress FROM pas
 const UNCOUNTED: &str = r#"SELECT id, kind, outcome, started_at_ms, progress FROM passes
     WHERE outcome IS NOT NULL AND progress LIKE '%"uncounted":%'"#;
 const REPLACE: &str = "UPDATE passes SET progress = $3 WHERE id = $1 AND progress = $2";
-const LEASED: &str = "SELECT COUNT(*) FROM leases WHERE name = $1 AND expires_at_ms >= $2";
+const LEASED: &str = "SELECT COUNT(*) FROM leases
+    WHERE name = $1 AND expires_at_ms >= $2 AND expires_at_ms <= $2 + 3600000";
 
 const SERVER_CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
@@ -117,10 +118,10 @@ impl Store {
     /// The time that leases go by, in Unix milliseconds: this machine's, `now_ms`, for a file, and the server's, whatever
     /// the clocks of its instances show.
     pub async fn lease_clock_ms(&self, now_ms: i64) -> Result<i64, StoreError> {
-        if matches!(self.bookkeeping, Pool::Sqlite(_)) {
+        if matches!(self.readers, Pool::Sqlite(_)) {
             return Ok(now_ms);
         }
-        Ok(self.bookkeeping.acquire().await?.fetch_one(SERVER_CLOCK, &[]).await?.try_get(0)?)
+        Ok(self.readers.acquire().await?.fetch_one(SERVER_CLOCK, &[]).await?.try_get(0)?)
     }
 
     /// Takes the lease on reconciliation, or renews it; false when somebody else holds it. By [`Self::lease_clock_ms`].

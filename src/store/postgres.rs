@@ -77,6 +77,14 @@ pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions
     Ok(options.application_name(name).statement_cache_capacity(PREPARED).disable_statement_logging())
 }
 
+/// Which host a URL leads to, and which database there.
+pub fn address(url: &SecretString) -> Option<(String, String)> {
+    let options: PgConnectOptions = url.expose_secret().parse().ok()?;
+    // A slash that was not encoded makes the end of a password look like a part of the name.
+    let name = options.get_database().filter(|name| !name.contains('@'))?;
+    Some((options.get_host().to_owned(), name.to_owned()))
+}
+
 /// With statements, because there are poolers that decline, or drop without a word, what is asked for when a connection is
 /// opened.
 async fn set(connection: &mut PgConnection, settings: &Settings) -> Result<(), sqlx::Error> {
@@ -106,10 +114,10 @@ pub(super) async fn prepare(options: &PgConnectOptions) -> Result<(), StoreError
         })
         .await
         .map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
+    set(&mut connection, SETTINGS).await?;
     check(&mut connection).await?;
     Holder::of_server(&mut connection).await?.admits_us()?;
     // A migration takes the time that it takes.
-    set(&mut connection, SETTINGS).await?;
     set(&mut connection, &[("statement_timeout", "0"), ("lock_timeout", "0")]).await?;
     migrations::postgres().run(&mut connection).await?;
     connection.close().await.map_err(StoreError::from)
@@ -163,6 +171,7 @@ pub struct ServerLook {
 pub async fn look_at_server(url: &SecretString) -> Result<ServerLook, StoreError> {
     let options = options(url, SERVICE)?;
     let mut connection = connect(&options).await.map_err(|error| StoreError::Unreachable(Arc::new(error)))?;
+    set(&mut connection, SETTINGS).await?;
     check(&mut connection).await?;
     let is_standby = !leads(&mut connection).await?;
     let may_create = "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE)";

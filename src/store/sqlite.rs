@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Pool;
@@ -63,8 +63,14 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
     let open_error =
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
-    let mut connection = connect_at_start(path).await.map_err(open_error)?;
-    Holder::of_file(&mut connection).await?.admits_us()?;
+    // A file of another program is not even given a log.
+    let plain =
+        SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(START_PATIENCE);
+    let mut look = connect_at_start(&plain).await.map_err(open_error)?;
+    Holder::of_file(&mut look).await.map_err(open_error)?.admits_us()?;
+    let mut connection =
+        connect_at_start(&options(path).busy_timeout(START_PATIENCE)).await.map_err(open_error)?;
+    look.close().await.map_err(open_error)?;
     let migrations = migrations::sqlite();
     let mut tries = migrations.iter().count();
     while let Err(error) = migrations.run(&mut connection).await.map_err(StoreError::from) {
@@ -79,10 +85,10 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
     Ok(connection)
 }
 
-async fn connect_at_start(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+async fn connect_at_start(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
     let until = Instant::now() + START_PATIENCE;
     loop {
-        match options(path).busy_timeout(START_PATIENCE).connect().await {
+        match options.connect().await {
             // SQLite lets nobody wait who gives a new file its log while another one does.
             Err(error) if result_code(&error) == Some(5) && Instant::now() < until => sleep(MOMENT).await,
             opened => return opened,

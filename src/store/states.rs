@@ -13,18 +13,18 @@ use crate::domain::{
     OrganizationId, Role, User, UserId, Version,
 };
 
-fn foreign(column: &'static str) -> impl FnOnce(InvalidId) -> StoreError {
+fn invalid(column: &'static str) -> impl FnOnce(InvalidId) -> StoreError {
     move |_| StoreError::InvalidData(column)
 }
 
 /// A user's id out of a row.
 pub(super) fn user_id(row: &Row, column: &str) -> Result<UserId, StoreError> {
-    UserId::parse(row.try_get::<&str, _>(column)?).map_err(foreign("user id"))
+    UserId::parse(row.try_get::<&str, _>(column)?).map_err(invalid("user id"))
 }
 
 /// An organization's id out of a row.
 pub(super) fn organization_id(row: &Row, column: &str) -> Result<OrganizationId, StoreError> {
-    OrganizationId::parse(row.try_get::<&str, _>(column)?).map_err(foreign("organization id"))
+    OrganizationId::parse(row.try_get::<&str, _>(column)?).map_err(invalid("organization id"))
 }
 
 fn version(row: &Row) -> Result<Option<Version>, StoreError> {
@@ -213,7 +213,7 @@ pub(super) fn load_memberships<'a>(
 pub(super) fn memberships(rows: Vec<Row>) -> Result<BTreeMap<MembershipId, MembershipState>, StoreError> {
     let mut states = BTreeMap::new();
     for row in rows {
-        let id = MembershipId::parse(row.try_get::<&str, _>("id")?).map_err(foreign("membership id"))?;
+        let id = MembershipId::parse(row.try_get::<&str, _>("id")?).map_err(invalid("membership id"))?;
         let organization_id = organization_id(&row, "organization_id")?;
         let user_id = user_id(&row, "user_id")?;
         let created_at_ms = row.try_get("created_at_ms")?;
@@ -294,15 +294,15 @@ pub(super) fn load_invitations<'a>(
 pub(super) fn invitations(rows: Vec<Row>) -> Result<BTreeMap<InvitationId, InvitationState>, StoreError> {
     let mut states = BTreeMap::new();
     for row in rows {
-        let id = InvitationId::parse(row.try_get::<&str, _>("id")?).map_err(foreign("invitation id"))?;
+        let id = InvitationId::parse(row.try_get::<&str, _>("id")?).map_err(invalid("invitation id"))?;
         let organization_id = (row.try_get::<Option<&str>, _>("organization_id")?)
             .map(OrganizationId::parse)
             .transpose()
-            .map_err(foreign("organization id"))?;
+            .map_err(invalid("organization id"))?;
         let user_id = (row.try_get::<Option<&str>, _>("user_id")?)
             .map(UserId::parse)
             .transpose()
-            .map_err(foreign("user id"))?;
+            .map_err(invalid("user id"))?;
         let known = match version(&row)? {
             Some(version) => {
                 let content = Invitation {

@@ -29,8 +29,8 @@ impl Own {
     }
 
     /// This process has committed a version, and what it changed is touched. A look that was faster takes it for
-    /// another's, which touches it once more and harms nobody: while the answer to a commit is late, nobody is
-    /// answered as before it.
+    /// another's, and touches it at once, which harms nobody: while the answer to a commit is late, nobody is answered as
+    /// before it for long.
     pub(super) fn wrote(&self, version: Option<i64>) {
         self.versions().extend(version);
     }

@@ -70,7 +70,7 @@ pub(super) struct Writer {
     feed: Arc<Feed>,
     /// Where a file has to be.
     files: Option<DatabaseFiles>,
-    /// Keeps the file open, and thus its log in files, whatever becomes of the others.
+    /// Keeps the file open, and thus its log in place, whatever becomes of the others.
     anchor: Option<SqliteConnection>,
     /// Of a file.
     checkpointer: Option<WalCheckpointer>,
@@ -216,7 +216,6 @@ impl Writer {
                     self.connection = None;
                     // A commit that failed may have happened nevertheless.
                     self.generations.touch_all();
-                    self.feed.failed();
                     let waiting = work.len();
                     if tried == TRIES || !error.is_transient() {
                         tracing::error!(
@@ -269,7 +268,6 @@ impl Writer {
                 None => self.generations.touch_all(),
             }
         }
-        feed.writes(written.version);
         connection.commit().await?;
         self.touched_until = before;
         still_there()?;

@@ -40,8 +40,17 @@ async fn tables_of_others_are_not_mixed_with_ours(kind: Kind) {
         ),
     ] {
         run(&database, theirs).await;
+        let bytes = || {
+            folder
+                .path()
+                .join("app.db")
+                .exists()
+                .then(|| std::fs::read(folder.path().join("app.db")).unwrap())
+        };
+        let before = bytes();
         let refused = Store::open(&database).await.unwrap_err();
         assert!(matches!(refused, StoreError::Occupied), "{refused}");
+        assert!(bytes() == before, "not even its journal is another one");
         run(&database, gone).await;
     }
     // What Litestream keeps in a file is in nobody's way.
@@ -52,9 +61,13 @@ async fn tables_of_others_are_not_mixed_with_ours(kind: Kind) {
         Store::open(&database).await.unwrap().close().await;
     } else {
         assert!(matches!(opened, Err(StoreError::Occupied)));
-        run(&database, "CREATE SCHEMA roster").await;
+        run(&database, "CREATE SCHEMA \"Our Roster\"").await;
         let Database::Postgres(url) = &database else { unreachable!() };
-        let ours = format!("{}?options=-csearch_path%3Droster", url.expose_secret());
-        Store::open(&Database::Postgres(ours.into())).await.unwrap().close().await;
+        // The tables of the others are on the path, too.
+        let path = r"-csearch_path%3D%22Our%5C%20Roster%22,public";
+        let ours = format!("{}?options={path}", url.expose_secret());
+        for _ in 0..2 {
+            Store::open(&Database::Postgres(ours.as_str().into())).await.unwrap().close().await;
+        }
     }
 }

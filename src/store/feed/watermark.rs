@@ -1,43 +1,28 @@
 //! Up to which version nobody is answered as before it.
 //!
-//! Whoever looks at others touches what they wrote; the writer touches what it wrote itself, and does so after its
-//! commit, when the other may have seen the version already. Both have to be done.
+//! Looks at the log touch all that they find; what the writer has touched itself, after its commit, needs no look.
 
 use std::collections::BTreeSet;
 
-/// What is done of which version.
+/// Every version up to one is touched.
 #[derive(Debug)]
 pub(super) struct Watermark {
-    /// Up to this one: looked at, and touched unless it is our own.
     seen: i64,
-    /// Our own, after that: touched.
+    /// Our own after that, touched as well.
     wrote: BTreeSet<i64>,
-    /// Our own, being committed: not touched.
-    writing: Option<i64>,
 }
 
 impl Watermark {
     pub(super) fn new(version: i64) -> Self {
-        Self { seen: version, wrote: BTreeSet::new(), writing: None }
+        Self { seen: version, wrote: BTreeSet::new() }
     }
 
-    /// This one is about to be committed.
-    pub(super) fn writes(&mut self, version: i64) {
-        self.writing = Some(version);
-    }
-
-    /// It is committed, and what it changed is touched.
+    /// We have committed this one, and what it changed is touched.
     pub(super) fn wrote(&mut self, version: i64) {
-        self.writing = None;
         self.wrote.insert(version);
     }
 
-    /// It is not, or nobody knows; everything was touched.
-    pub(super) fn failed(&mut self) {
-        self.writing = None;
-    }
-
-    /// What others wrote up to this one is touched.
+    /// Everything up to this one is touched.
     pub(super) fn saw(&mut self, version: i64) {
         self.seen = self.seen.max(version);
     }
@@ -48,7 +33,7 @@ impl Watermark {
             self.seen += 1;
         }
         self.wrote = self.wrote.split_off(&(self.seen + 1));
-        self.writing.map_or(self.seen, |writing| self.seen.min(writing - 1))
+        self.seen
     }
 }
 
@@ -59,8 +44,6 @@ mod tests {
     #[test]
     fn a_version_is_known_when_all_before_it_are() {
         let mut known = Watermark::new(7);
-        known.writes(8);
-        assert_eq!(known.version(), 7);
         known.wrote(8);
         assert_eq!(known.version(), 8);
         // The ninth is another's.
@@ -69,20 +52,12 @@ mod tests {
         known.wrote(11);
         known.saw(9);
         assert_eq!(known.version(), 11);
+        // A look may be faster than the answer to our commit.
+        known.saw(13);
+        assert_eq!(known.version(), 13);
+        known.wrote(12);
+        known.wrote(13);
+        assert_eq!(known.version(), 13);
         assert!(known.wrote.is_empty());
-    }
-
-    #[test]
-    fn what_is_seen_before_it_is_touched_waits() {
-        let mut known = Watermark::new(0);
-        known.writes(3);
-        known.saw(5);
-        assert_eq!(known.version(), 2);
-        known.wrote(3);
-        assert_eq!(known.version(), 5);
-        known.writes(6);
-        known.failed();
-        known.saw(6);
-        assert_eq!(known.version(), 6);
     }
 }
