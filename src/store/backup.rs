@@ -169,6 +169,17 @@ fn is_left_over(partial: &Path, from: &Path) -> bool {
     found.is_file() && !files::is_same(partial, from) && is_ours().unwrap_or(false)
 }
 
+/// The first schemas had none.
+const HAS_CHANGES: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'changes')";
+
+/// What is written into a restored copy must not have the numbers of what was written after the copy: whoever follows
+/// changes, and has heard of those, would miss it. So it begins far behind them, and knows of nothing before.
+const RENUMBER: &str = "BEGIN IMMEDIATE;
+    DELETE FROM changes;
+    UPDATE sequences SET value = value + 4294967296 WHERE name = 'version';
+    COMMIT";
+
 async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
     let name = partial
         .to_str()
@@ -182,6 +193,9 @@ async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), B
         }
     })?;
     let mut copy = open(partial).await?;
+    if sqlx::query_scalar(HAS_CHANGES).fetch_one(&mut copy).await? {
+        sqlx::raw_sql(RENUMBER).execute(&mut copy).await?;
+    }
     let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut copy).await?;
     copy.close().await?;
     if verdict == "ok" { Ok(()) } else { Err(BackupError::Damaged(verdict)) }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use roster::domain::Change;
 use roster::sim::keys::SigningKey;
 use roster::sim::shapes::object;
+use roster::store::backup;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -94,6 +95,32 @@ async fn an_id_that_is_too_old_is_a_reset() {
     for reader in [&mut old, &mut last, &mut newest] {
         assert_eq!(reader.event().await.unwrap(), format!("upserted {}", town.cy));
     }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_restored_resets_whoever_has_heard_more() {
+    let mut town = Town::new().await;
+    let (bo, harbour) = (town.bo.clone(), town.harbour.clone());
+    let mut reader = town.follow(&harbour).await;
+    let copy = town.site.folder().join("copy.db");
+    backup::copy(&town.site.folder().join("roster.db"), &copy).await.unwrap();
+    town.rename(&bo, "One").await;
+    reader.event().await.unwrap();
+    let heard = reader.last_id.clone();
+    let mut town = town
+        .restart(async |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::rename(&copy, path).unwrap();
+        })
+        .await;
+    // As many again as were lost, and more.
+    for name in ["Two", "Three", "Four"] {
+        town.rename(&bo, name).await;
+    }
+    let mut reader = town.resume(&harbour, Some(&heard)).await;
+    assert_eq!(reader.event().await.as_deref(), Some("reset"));
+    town.rename(&bo, "Five").await;
+    assert_eq!(reader.event().await.unwrap(), format!("upserted {bo}"));
 }
 
 /// Many at once are one version. Whoever is cut off in the middle of it gets the rest again.
