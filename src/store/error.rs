@@ -50,8 +50,8 @@ pub enum StoreError {
     TooOld(String),
     /// Another program has tables in it.
     #[error(
-        "the database holds tables that are not Roster's: set DATABASE_URL to a database of its own, or to a schema of \
-         its own with ?options=-csearch_path%3DNAME"
+        "the database holds tables that are not Roster's: set DATABASE_URL to a database of its own (in PostgreSQL a \
+         schema of its own will do: ?options=-csearch_path%3DNAME)"
     )]
     Occupied,
     /// The server would sort, or refuse, what people are called.
