@@ -100,7 +100,7 @@ impl Schedule {
         scheduler.start().await.context("the scheduler cannot start")?;
         let (store, incremental, full) = (store.clone(), incremental_rings, full_rings);
         let (trigger, asked) = mpsc::channel(1);
-        let runner = Runner { reconciler, store, gate, stop, asked, incremental, full };
+        let runner = Runner { reconciler, store, gate, stop, asked, incremental, full, left_out_after: None };
         let runner = tokio::spawn(runner.run());
         Ok(Self { trigger: Trigger(trigger), scheduler, runner })
     }
@@ -135,6 +135,8 @@ struct Runner {
     asked: mpsc::Receiver<Ask>,
     incremental: mpsc::Receiver<()>,
     full: mpsc::Receiver<()>,
+    /// The full pass that was the last to end when a scheduled one was left out. There is one: the first is not scheduled.
+    left_out_after: Option<String>,
 }
 
 impl Runner {
@@ -162,22 +164,38 @@ impl Runner {
 
     /// Runs the pass whose time has come. The bell rings on every instance; who comes late finds it answered. `None`
     /// when it was told to stop.
-    async fn answer(&self, kind: PassKind) -> Option<()> {
+    async fn answer(&mut self, kind: PassKind) -> Option<()> {
         let before = self.store.last_ended_pass(kind).await;
         let later = Duration::from_millis(jitter_ms());
         self.stop.run_until_cancelled(tokio::time::sleep(later)).await?;
         let now = self.store.last_ended_pass(kind).await;
         let is_answered = matches!((before, now), (Ok(before), Ok(now)) if before != now);
         if !is_answered {
-            self.pass(scheduled(kind)).await;
+            self.run_scheduled(kind).await;
         }
-        // Whoever had begun a full pass may be dead, and Clerk or the database that was away may be back.
-        if kind == PassKind::Incremental
-            && matches!(self.store.unfinished_pass(PassKind::Full).await, Ok(Some(_)))
-        {
-            self.pass(scheduled(PassKind::Full)).await;
+        if kind == PassKind::Incremental && self.is_full_pass_behind().await {
+            self.run_scheduled(PassKind::Full).await;
         }
         Some(())
+    }
+
+    async fn run_scheduled(&mut self, kind: PassKind) {
+        let last = self.store.last_ended_pass(kind).await;
+        let ran = self.pass(scheduled(kind)).await;
+        if kind == PassKind::Full {
+            self.left_out_after = if matches!(ran, Ran::Elsewhere) { last.ok().flatten() } else { None };
+        }
+    }
+
+    /// Whether a full pass waits for more than its schedule. Whoever had begun one may be dead, and Clerk or the database
+    /// that was away may be back; or one was left out, perhaps for a short pass of another process, and none has ended
+    /// since.
+    async fn is_full_pass_behind(&self) -> bool {
+        if matches!(self.store.unfinished_pass(PassKind::Full).await, Ok(Some(_))) {
+            return true;
+        }
+        let Some(last) = &self.left_out_after else { return false };
+        matches!(self.store.last_ended_pass(PassKind::Full).await, Ok(Some(now)) if now == *last)
     }
 
     /// Runs full passes until one came to its end, where none ever did or one was begun. A copy that was filled once is

@@ -1,8 +1,11 @@
 //! Passes that nobody starts.
 
+use roster::clock;
+use roster::config::Database;
 use roster::sim::NewUser;
 use roster::sim::backend_api::{Fault, SECRET_KEY};
 use roster::sim::shapes::Object;
+use roster::store::Store;
 use serde_json::Value;
 
 use super::killed::Binary;
@@ -57,6 +60,36 @@ async fn a_failed_pass_does_not_stop_the_next() {
     clerk.controls().set_secret_key(SECRET_KEY);
     let before = passes(&site, "completed").await;
     until("a pass has run", async || passes(&site, "completed").await > before).await;
+    site.stop().await;
+}
+
+/// Once a day is its turn, and a command of a minute must not cost the day.
+#[tokio::test]
+async fn a_full_pass_that_was_left_out_for_another_process_is_made_up_for() {
+    let clerk = Clerk::with(1, 3).await;
+    let at_s = clock::now_ms() / 1_000 + 12;
+    let once = format!("{} {} {} * * *", at_s % 60, at_s / 60 % 60, at_s / 3_600 % 24);
+    let site = clerk
+        .filled_site_with(|config| {
+            EVERY_SECOND.clone_into(&mut config.reconcile_cron);
+            config.reconcile_full_cron = once;
+        })
+        .await;
+    let database = Database::Sqlite(site.folder().join("roster.db"));
+    let other = Store::open(&database).await.unwrap();
+    until("another process has the lease", async || {
+        let now_ms = clock::now_ms();
+        other.take_lease("another", now_ms, now_ms + 60_000).await.unwrap()
+    })
+    .await;
+    assert!(clock::now_ms() / 1_000 < at_s, "this machine is too slow for the test");
+    // Passes begin up to five seconds late.
+    until("its time is over", async || clock::now_ms() / 1_000 > at_s + 6).await;
+    let ended = "SELECT COUNT(*) FROM passes WHERE kind = 'full' AND outcome = 'completed'";
+    assert_eq!(number(&site.rows, ended).await, 1, "the first of all");
+    other.release_lease("another").await.unwrap();
+    until("the full pass has ended", async || number(&site.rows, ended).await == 2).await;
+    other.close().await;
     site.stop().await;
 }
 
