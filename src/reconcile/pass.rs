@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use tokio_util::sync::CancellationToken;
 
-use super::progress::{Progress, Stage};
+use super::progress::{Position, Progress};
 use super::report::Drift;
 use super::run::Glance;
-use crate::clerk::backend_api::{ApiError, BackendApi};
+use crate::clerk::backend_api::{ApiError, BackendApi, Fetched, Order, Page};
 use crate::domain::difference::{self, difference};
 use crate::domain::{Change, Entity, Outcome};
 use crate::store::{Applied, Store, StoreError};
@@ -57,14 +57,38 @@ pub(super) struct Pass<'a> {
     pub(super) dry: Option<HashSet<(Entity, String)>>,
 }
 
+/// Waits for an answer of Clerk's, or for the signal to stop.
+pub(super) async fn ask<T>(
+    stop: &CancellationToken,
+    call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, WalkError> {
+    let answer = stop.run_until_cancelled(call).await.ok_or(WalkError::Stopped)?;
+    Ok(answer?)
+}
+
+/// A part of a list that is paged by offset. Users come in another order than all others: the last changed first.
+pub(super) async fn list_page(
+    api: &BackendApi,
+    entity: Entity,
+    size: u32,
+    offset: u64,
+    order: Order,
+) -> Result<Fetched<Page>, ApiError> {
+    match entity {
+        Entity::Users => api.users_updated_page(size, offset).await,
+        Entity::Organizations => api.organizations_page(size, offset, order).await,
+        Entity::Memberships => api.memberships_page(size, offset, order).await,
+        Entity::Invitations => api.invitations_page(size, offset, order).await,
+    }
+}
+
 impl Pass<'_> {
     /// Waits for an answer of Clerk's, or for the signal to stop.
     pub(super) async fn ask<T>(
         &self,
         call: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, WalkError> {
-        let answer = self.stop.run_until_cancelled(call).await.ok_or(WalkError::Stopped)?;
-        Ok(answer?)
+        ask(self.stop, call).await
     }
 
     /// Takes a part of a list: counts how it differs, and puts right what does.
@@ -72,14 +96,14 @@ impl Pass<'_> {
         self.take_up_to(entity, changes, 0, None).await
     }
 
-    /// Takes a part of a list, of which some could not be read; with a stage, the pass stands there in the same
+    /// Takes a part of a list, of which some could not be read; with a position, the list is walked so far in the same
     /// transaction.
     pub(super) async fn take_up_to(
         &mut self,
         entity: Entity,
         mut changes: Vec<Change>,
         unusable: u64,
-        stage: Option<Stage>,
+        position: Option<Position>,
     ) -> Result<(), StoreError> {
         self.note_shown(entity, changes.iter().filter_map(difference::id));
         if let Some(seen) = &mut self.dry {
@@ -94,15 +118,15 @@ impl Pass<'_> {
             let found =
                 |change| Applied { found: difference(change, known(change)), outcome: Outcome::Stale };
             changes.iter().map(found).collect()
-        } else if let Some(stage) = &stage {
-            self.apply_up_to(entity, changes, unusable, stage).await?
+        } else if let Some(position) = &position {
+            self.apply_up_to(entity, changes, unusable, position).await?
         } else {
             self.apply(changes).await?
         };
         self.progress.count(entity, &found);
         self.drift(entity).seen += unusable;
-        if let Some(stage) = stage {
-            self.progress.stage = stage;
+        if let Some(position) = position {
+            self.progress.stand(entity, position);
         }
         (self.glance)(self.glance());
         Ok(())
@@ -128,13 +152,13 @@ impl Pass<'_> {
         Ok(applied)
     }
 
-    /// Writes changes in bounded batches, with the last one that the pass has come to a stage.
+    /// Writes changes in bounded batches, with the last one that the list is walked so far.
     async fn apply_up_to(
         &self,
         entity: Entity,
         mut changes: Vec<Change>,
         unusable: u64,
-        stage: &Stage,
+        position: &Position,
     ) -> Result<Vec<Applied>, StoreError> {
         // It is empty only when all is.
         let last = changes.split_off(changes.len().saturating_sub(1) / BATCH * BATCH);
@@ -142,7 +166,7 @@ impl Pass<'_> {
         let mut progress = self.progress.clone();
         progress.count(entity, &applied);
         progress.entities.of_mut(entity).seen += unusable;
-        progress.stage = stage.clone();
+        progress.stand(entity, position.clone());
         let id = self.id.clone();
         let checkpoint = move |applied: &[Applied]| {
             let mut progress = progress.clone();

@@ -1,6 +1,6 @@
 //! Where a pass stands, so that the next one can go on exactly there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,16 +41,35 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Stage {
-    /// Walking users, oldest first. `after` holds the last ids of the last page: Clerk may delete the very
-    /// user that a cursor names.
-    Users { after: Vec<String> },
-    /// Walking another entity, oldest first, from `offset`. `anchor` is what stood before it: when something
-    /// else stands there now, a deletion has moved the list.
-    List { entity: Entity, offset: u64, anchor: Option<Anchor> },
+    /// Walking the lists that did not come to their ends yet.
+    Lists(BTreeMap<Entity, Position>),
     /// Looking for what is gone.
     Gone,
     /// Done.
     Done,
+}
+
+/// How far a list is walked, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Position {
+    /// Users behind the last of these ids. They end the last page: Clerk may delete the very user that a cursor names.
+    After(Vec<String>),
+    /// Another entity, from `offset`. `anchor` is what stood before it: when something else stands there now, a
+    /// deletion has moved the list.
+    From { offset: u64, anchor: Option<Anchor> },
+}
+
+impl Position {
+    /// Before the first page.
+    fn start(entity: Entity) -> Self {
+        match entity {
+            Entity::Users => Self::After(Vec::new()),
+            Entity::Organizations | Entity::Memberships | Entity::Invitations => {
+                Self::From { offset: 0, anchor: None }
+            }
+        }
+    }
 }
 
 /// The last object of a page.
@@ -71,7 +90,7 @@ impl Progress {
             started_at_ms,
             finished_at_ms: started_at_ms,
             opened_at_ms: started_at_ms,
-            stage: Stage::Users { after: Vec::new() },
+            stage: Stage::start(),
             is_backfill,
             entities: Entities::default(),
             off: Vec::new(),
@@ -89,7 +108,7 @@ impl Progress {
 
     /// Whether nothing of it is done yet.
     pub(super) fn is_new(&self) -> bool {
-        self.stage == Stage::Users { after: Vec::new() } && self.entities == Entities::default()
+        self.stage == Stage::start() && self.entities == Entities::default()
     }
 
     /// Sets the moment from which on everything that is shown counts as seen.
@@ -98,23 +117,31 @@ impl Progress {
         self.finished_at_ms = started_at_ms;
     }
 
-    /// Goes back to the first list of which Clerk did not show all: it may do so now.
+    /// Begins again with the lists of which Clerk did not show all: it may do so now.
     pub(super) fn resume(&mut self) {
-        let lists = Entity::ALL.into_iter();
-        let mut again = lists.skip_while(|entity| !self.off.contains(entity) && !self.short.contains(entity));
-        let Some(first) = again.next() else { return };
-        for entity in std::iter::once(first).chain(again) {
+        let again: Vec<_> = self.off.drain(..).chain(self.short.drain(..)).collect();
+        for entity in again {
             self.entities.of_mut(entity).seen = 0;
+            self.stand(entity, Position::start(entity));
         }
-        self.stage =
-            if first == Entity::Users { Stage::Users { after: Vec::new() } } else { Self::list(first) };
-        self.off.clear();
-        self.short.clear();
     }
 
-    /// The first page of an entity's list.
-    pub(super) fn list(entity: Entity) -> Stage {
-        Stage::List { entity, offset: 0, anchor: None }
+    /// Notes how far a list is walked.
+    pub(super) fn stand(&mut self, entity: Entity, position: Position) {
+        match &mut self.stage {
+            Stage::Lists(positions) => _ = positions.insert(entity, position),
+            Stage::Gone | Stage::Done => self.stage = Stage::Lists(BTreeMap::from([(entity, position)])),
+        }
+    }
+
+    /// Notes that a list is walked to its end. After the last of them it is looked for what is gone.
+    pub(super) fn end(&mut self, entity: Entity) {
+        if let Stage::Lists(positions) = &mut self.stage {
+            positions.remove(&entity);
+            if positions.is_empty() {
+                self.stage = Stage::Gone;
+            }
+        }
     }
 
     /// Counts objects that Clerk has shown, by what became of each.
@@ -171,11 +198,15 @@ pub async fn last_success_ms(store: &Store) -> Result<Option<i64>, StoreError> {
 }
 
 impl Stage {
+    /// At the beginning of all lists.
+    fn start() -> Self {
+        Self::Lists(Entity::ALL.into_iter().map(|entity| (entity, Position::start(entity))).collect())
+    }
+
     /// The word for it, for a person who watches.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Users { .. } => Entity::Users.as_str(),
-            Self::List { entity, .. } => entity.as_str(),
+            Self::Lists(_) => "Clerk's lists",
             Self::Gone => "what is gone",
             Self::Done => "done",
         }

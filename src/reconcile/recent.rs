@@ -2,7 +2,7 @@
 
 use tracing::{debug, info, warn};
 
-use super::pass::{Pass, WalkError};
+use super::pass::{Pass, WalkError, list_page};
 use super::progress::Stage;
 use super::walk::EMPTY_TRIES;
 use crate::clerk::backend_api::{ApiError, Order};
@@ -19,7 +19,8 @@ impl Pass<'_> {
         for entity in Entity::ALL {
             let (mut offset, mut empty) = (0, 0);
             loop {
-                let page = match self.list_page(entity, offset, Order::NewestFirst).await {
+                let call = list_page(self.api, entity, self.page_size, offset, Order::NewestFirst);
+                let page = match self.ask(call).await {
                     Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
                         info!(entity = entity.as_str(), status, "Clerk has this switched off");
                         self.progress.off.push(entity);

@@ -271,9 +271,8 @@ impl Pass<'_> {
             return Ok(false);
         }
         loop {
-            match self.progress.stage.clone() {
-                Stage::Users { after } => self.walk_users(after).await?,
-                Stage::List { entity, offset, anchor } => self.walk_list(entity, offset, anchor).await?,
+            match self.progress.stage {
+                Stage::Lists(_) => self.walk().await?,
                 Stage::Gone => self.remove_gone().await?,
                 Stage::Done => break,
             }

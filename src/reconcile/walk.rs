@@ -1,14 +1,22 @@
 //! Walks Clerk's lists from the oldest object to the newest, page by page.
 //!
+//! All lists are walked at once, for a walk mostly waits for Clerk. Within a list a page is asked for when the one before
+//! it is written, so that a pass that is killed asks for one page of each list again.
+//!
 //! Lists move under a walk: what is made comes at the end, but what is deleted lets all that follows move up,
 //! and a page that was to come next begins too late. Each walk notices that, and goes back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::pass::{Pass, WalkError};
-use super::progress::{Anchor, Progress, Stage};
+use super::pass::{Pass, WalkError, ask, list_page};
+use super::progress::{Anchor, Position, Stage};
 use super::recent::moment;
-use crate::clerk::backend_api::{ApiError, Fetched, Order, Page};
+use crate::clerk::backend_api::{ApiError, BackendApi, Order, Page};
 use crate::domain::difference;
 use crate::domain::{Entity, UserId};
 
@@ -21,11 +29,91 @@ const RESTARTS: u32 = 3;
 /// How many ids are remembered as cursors.
 const CURSORS: usize = 10;
 
+/// A walk along one list, beside those along the others.
+struct Walk<'w, 'p> {
+    entity: Entity,
+    api: &'p BackendApi,
+    page_size: u32,
+    stop: &'p CancellationToken,
+    /// Whether one of the walks has failed: then each of them ends with the page that it has asked for.
+    failed: &'w AtomicBool,
+    /// Whoever has it writes a page; the others ask for their next ones meanwhile.
+    pass: &'w Mutex<&'w mut Pass<'p>>,
+}
+
 impl Pass<'_> {
+    /// Walks all lists to their ends, from where each of them stands.
+    pub(super) async fn walk(&mut self) -> Result<(), WalkError> {
+        let Stage::Lists(positions) = self.progress.stage.clone() else { return Ok(()) };
+        let (api, page_size, stop) = (self.api, self.page_size, self.stop);
+        let failed = &AtomicBool::new(false);
+        let pass = &Mutex::new(self);
+        let walks = positions.into_iter().map(|(entity, position)| async move {
+            let walk = Walk { entity, api, page_size, stop, failed, pass };
+            let walked = match position {
+                Position::After(ids) => walk.users(ids).await,
+                Position::From { offset, anchor } => walk.list(offset, anchor).await,
+            };
+            if walked.is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+            walked
+        });
+        let errors = join_all(walks).await.into_iter().filter_map(Result::err);
+        // Those that end because another one has failed do not say why.
+        errors.min_by_key(|error| matches!(error, WalkError::Stopped)).map_or(Ok(()), Err)
+    }
+
+    /// Takes a page; the walk stands behind it then.
+    async fn take_page(&mut self, entity: Entity, page: Page, position: Position) -> Result<(), WalkError> {
+        self.note_shown(entity, page.unusable_ids.iter().map(String::as_str));
+        if let Some(seen) = &mut self.dry {
+            seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
+        }
+        Ok(self.take_up_to(entity, page.changes, page.unusable as u64, Some(position)).await?)
+    }
+
+    /// How many objects of an entity Clerk says that it holds.
+    pub(super) fn total(&self, entity: Entity) -> u64 {
+        self.progress.totals.get(&entity).copied().unwrap_or(0)
+    }
+
+    /// A list is walked to its end.
+    async fn end_list(&mut self, entity: Entity) -> Result<(), WalkError> {
+        let seen = self.progress.entities.of(entity).seen;
+        if seen < self.total(entity) && !self.progress.off.contains(&entity) {
+            self.progress.short.push(entity);
+            warn!(
+                entity = entity.as_str(),
+                seen,
+                total = self.total(entity),
+                "Clerk showed fewer objects than it counts; each of the others is asked for before it is taken for gone"
+            );
+        }
+        self.progress.end(entity);
+        Ok(self.checkpoint().await?)
+    }
+}
+
+impl<'w, 'p> Walk<'w, 'p> {
+    async fn pass(&self) -> MutexGuard<'w, &'w mut Pass<'p>> {
+        self.pass.lock().await
+    }
+
+    async fn ask<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, WalkError> {
+        ask(self.stop, call).await
+    }
+
+    /// Fails when another walk has.
+    fn go_on(&self) -> Result<(), WalkError> {
+        if self.failed.load(Ordering::Relaxed) { Err(WalkError::Stopped) } else { Ok(()) }
+    }
+
     /// Walks users from the last cursor to the end.
-    pub(super) async fn walk_users(&mut self, mut after: Vec<String>) -> Result<(), WalkError> {
+    async fn users(&self, mut after: Vec<String>) -> Result<(), WalkError> {
         let (mut empty, mut restarts) = (0, 0);
         loop {
+            self.go_on()?;
             let cursor = after.last().cloned();
             let answer = self.ask(self.api.users_page(self.page_size, cursor.as_deref())).await;
             let may_be_lost = match &answer {
@@ -51,7 +139,7 @@ impl Pass<'_> {
             if page.received == 0 || !moves_on {
                 empty += 1;
                 let count = self.count_users().await?;
-                if self.progress.entities.users.seen >= count {
+                if self.pass().await.progress.entities.users.seen >= count {
                     break;
                 }
                 if page.received > 0 {
@@ -67,9 +155,10 @@ impl Pass<'_> {
             after = behind;
             after.dedup();
             after.drain(..after.len().saturating_sub(CURSORS));
-            self.take_page(Entity::Users, page, Stage::Users { after: after.clone() }).await?;
+            let position = Position::After(after.clone());
+            self.pass().await.take_page(self.entity, page, position).await?;
         }
-        self.go_on_with(Entity::Users, Progress::list(Entity::Organizations)).await
+        self.pass().await.end_list(self.entity).await
     }
 
     /// Whether Clerk says that there is no such user.
@@ -83,9 +172,9 @@ impl Pass<'_> {
         }
     }
 
-    async fn count_users(&mut self) -> Result<u64, WalkError> {
+    async fn count_users(&self) -> Result<u64, WalkError> {
         let count = self.ask(self.api.users_count()).await?.value;
-        self.progress.totals.insert(Entity::Users, count);
+        self.pass().await.progress.totals.insert(Entity::Users, count);
         Ok(count)
     }
 
@@ -94,28 +183,26 @@ impl Pass<'_> {
     /// Each page begins with the last object of the page before, the anchor. Where something younger stands
     /// instead, objects were deleted and the rest moved up, so the walk goes back, further each time, until a
     /// page begins with nothing younger than the anchor: then none is missed.
-    pub(super) async fn walk_list(
-        &mut self,
-        entity: Entity,
-        offset: u64,
-        mut anchor: Option<Anchor>,
-    ) -> Result<(), WalkError> {
+    async fn list(&self, offset: u64, mut anchor: Option<Anchor>) -> Result<(), WalkError> {
+        let entity = self.entity;
         let (mut empty, mut steps_back, mut stride) = (0, 0, u64::from(self.page_size));
         let mut from = offset.saturating_sub(u64::from(anchor.is_some()));
         loop {
-            let mut page = match self.list_page(entity, from, Order::OldestFirst).await {
+            self.go_on()?;
+            let call = list_page(self.api, entity, self.page_size, from, Order::OldestFirst);
+            let mut page = match self.ask(call).await {
                 Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
                     info!(
                         entity = entity.as_str(),
                         status, "Clerk has this switched off; nothing is concluded"
                     );
-                    self.progress.off.push(entity);
+                    self.pass().await.progress.off.push(entity);
                     break;
                 }
                 page => page?.value,
             };
             let total = page.total_count.unwrap_or(0);
-            self.progress.totals.insert(entity, total);
+            self.pass().await.progress.totals.insert(entity, total);
             let is_past = match &anchor {
                 Some(_) if page.received == 0 => from >= total,
                 Some(anchor) => is_past(&page, anchor),
@@ -153,63 +240,14 @@ impl Pass<'_> {
             });
             // Whoever answers with the anchor alone would do so for ever.
             anchor = next.filter(|_| !is_all);
-            self.take_page(entity, page, Stage::List { entity, offset, anchor: anchor.clone() }).await?;
+            let position = Position::From { offset, anchor: anchor.clone() };
+            self.pass().await.take_page(entity, page, position).await?;
             if offset >= total {
                 break;
             }
             from = offset.saturating_sub(u64::from(anchor.is_some()));
         }
-        let next = match entity {
-            Entity::Users | Entity::Organizations => Progress::list(Entity::Memberships),
-            Entity::Memberships => Progress::list(Entity::Invitations),
-            Entity::Invitations => Stage::Gone,
-        };
-        self.go_on_with(entity, next).await
-    }
-
-    /// A part of one of the three lists that are paged by offset.
-    pub(super) async fn list_page(
-        &self,
-        entity: Entity,
-        offset: u64,
-        order: Order,
-    ) -> Result<Fetched<Page>, WalkError> {
-        let size = self.page_size;
-        match entity {
-            Entity::Users => self.ask(self.api.users_updated_page(size, offset)).await,
-            Entity::Organizations => self.ask(self.api.organizations_page(size, offset, order)).await,
-            Entity::Memberships => self.ask(self.api.memberships_page(size, offset, order)).await,
-            Entity::Invitations => self.ask(self.api.invitations_page(size, offset, order)).await,
-        }
-    }
-
-    /// Takes a page; the pass stands behind it then.
-    async fn take_page(&mut self, entity: Entity, page: Page, stage: Stage) -> Result<(), WalkError> {
-        self.note_shown(entity, page.unusable_ids.iter().map(String::as_str));
-        if let Some(seen) = &mut self.dry {
-            seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
-        }
-        Ok(self.take_up_to(entity, page.changes, page.unusable as u64, Some(stage)).await?)
-    }
-
-    /// How many objects of an entity Clerk says that it holds.
-    pub(super) fn total(&self, entity: Entity) -> u64 {
-        self.progress.totals.get(&entity).copied().unwrap_or(0)
-    }
-
-    async fn go_on_with(&mut self, entity: Entity, next: Stage) -> Result<(), WalkError> {
-        let seen = self.progress.entities.of(entity).seen;
-        if seen < self.total(entity) && !self.progress.off.contains(&entity) {
-            self.progress.short.push(entity);
-            warn!(
-                entity = entity.as_str(),
-                seen,
-                total = self.total(entity),
-                "Clerk showed fewer objects than it counts; each of the others is asked for before it is taken for gone"
-            );
-        }
-        self.progress.stage = next;
-        Ok(self.checkpoint().await?)
+        self.pass().await.end_list(entity).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use roster::config::Database;
 use tempfile::TempDir;
 
-use super::{Clerk, NEVER, distinct, is_page, lines};
+use super::{Clerk, NEVER, distinct, is_page, lines, list_of};
 use crate::support::answer::Answer;
 use crate::support::binary::Program;
 use crate::support::database::Rows;
@@ -79,7 +79,7 @@ fn client() -> reqwest::Client {
 
 /// Kills the service while its `number`th page is on its way, and lets the next one finish.
 async fn kill_at(number: usize) {
-    // Three pages of users, one of organizations, three of memberships.
+    // Three pages of users, one of organizations, three of memberships, all lists at once.
     let clerk = Clerk::with(20, 60).await;
     let binary = Binary::of(&clerk);
     let mut pages = 0;
@@ -97,9 +97,12 @@ async fn kill_at(number: usize) {
     .await;
     assert_eq!(binary.status(&service, "/readyz").await, 503);
     program.kill();
+    // What it asked for last may only now arrive.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
     clerk.controls().release();
     let first = lines(&asked);
-    assert_eq!(first.len(), number);
+    assert!(first.len() >= number);
 
     let restarted = Instant::now();
     let mut program = binary.serve();
@@ -110,8 +113,10 @@ async fn kill_at(number: usize) {
 
     let second: Vec<_> = clerk.controls().take_log().into_iter().filter(is_page).collect();
     let second = lines(&second);
-    let twice: Vec<_> = first.iter().filter(|line| second.contains(line)).collect();
-    assert_eq!(twice, first.last().into_iter().collect::<Vec<_>>(), "only the page that was under way");
+    for (at, line) in first.iter().enumerate().filter(|(_, line)| second.contains(line)) {
+        let next = first[at + 1..].iter().find(|later| list_of(later) == list_of(line));
+        assert_eq!(next, None, "only the pages that were under way: {line}");
+    }
     assert_eq!(distinct(&first).len(), first.len());
     assert_eq!(distinct(&second).len(), second.len());
 
@@ -123,12 +128,12 @@ async fn kill_at(number: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_backfill_goes_on_among_the_users() {
-    kill_at(2).await;
+async fn a_killed_backfill_goes_on_among_the_first_pages() {
+    kill_at(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_backfill_goes_on_among_the_memberships() {
+async fn a_killed_backfill_goes_on_among_the_last_pages() {
     kill_at(7).await;
 }
 

@@ -137,6 +137,11 @@ fn is_page(asked: &Asked) -> bool {
     asked.first("limit").is_some_and(|limit| limit != "1")
 }
 
+/// The list of which a line is a page.
+fn list_of(line: &str) -> &str {
+    line.split_once('?').map_or(line, |(path, _)| path)
+}
+
 /// What was asked, a line each.
 fn lines(log: &[Asked]) -> Vec<String> {
     log.iter()

@@ -5,7 +5,7 @@ use std::time::Instant;
 use roster::sim::backend_api::Asked;
 
 use super::killed::{Binary, LEASE};
-use super::{Clerk, is_page, lines};
+use super::{Clerk, is_page, lines, list_of};
 use crate::support::binary::Program;
 use crate::support::cluster::Cluster;
 use crate::support::until;
@@ -22,7 +22,6 @@ fn is_of_walk(asked: &Asked) -> bool {
     is_page(asked) && asked.first("order_by").is_none_or(|order| !order.starts_with('-'))
 }
 
-/// Three pages of users and one of organizations come before it.
 fn is_second_of_memberships(asked: &Asked) -> bool {
     is_of_walk(asked)
         && asked.path == "/v1/organization_memberships"
@@ -34,15 +33,21 @@ async fn goes_on(binary: &Binary<'_>, first: Program, other: &str) {
     let clerk = binary.clerk;
     let mut asked = Vec::new();
     until("the first is among the memberships", async || {
-        asked.extend(clerk.controls().take_log().into_iter().filter(is_of_walk));
-        asked.iter().any(is_second_of_memberships)
+        asked.extend(clerk.controls().take_log().into_iter().filter(is_second_of_memberships));
+        !asked.is_empty()
     })
     .await;
+    let rows = binary.rows().await;
+    let open = "SELECT id FROM passes WHERE kind = 'full' AND outcome IS NULL";
+    let with_others_walked = format!(
+        "{open} AND progress LIKE '%\"stage\":{{\"lists\":{{\"memberships\":%' AND progress NOT LIKE '%\"invitations\":{{\"from\"%'"
+    );
+    until("it has walked the other lists", async || !rows.rows(&with_others_walked, "").await.is_empty())
+        .await;
+    clerk.controls().take_log();
     first.kill();
     let killed = Instant::now();
     clerk.controls().release();
-    let rows = binary.rows().await;
-    let open = "SELECT id FROM passes WHERE kind = 'full' AND outcome IS NULL";
     let id = rows.rows(open, "").await.remove(0);
     until("the pass is at its end", async || rows.rows(open, "").await.is_empty()).await;
     // It waited for the lease, and not for much more.
@@ -55,7 +60,7 @@ async fn goes_on(binary: &Binary<'_>, first: Program, other: &str) {
     let went_on: Vec<_> = clerk.controls().take_log().into_iter().filter(is_of_walk).collect();
     let went_on = lines(&went_on);
     assert_eq!(went_on[0], held);
-    assert!(went_on.iter().all(|line| line.starts_with("/v1/organization_")), "{went_on:#?}");
+    assert!(went_on.iter().all(|line| list_of(line) == list_of(&held)), "{went_on:#?}");
     binary.tells_the_truth(other).await;
     rows.close().await;
 }

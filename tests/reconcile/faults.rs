@@ -70,12 +70,16 @@ async fn scene(is_slow: bool) -> Scene {
     Scene { clerk, server, api, file, invitations, _folder: folder }
 }
 
-/// The pages of a walk that were asked for.
-fn pages(log: &[Asked]) -> Vec<String> {
-    let walked = log
-        .iter()
-        .filter(|asked| asked.first("order_by") == Some("+created_at") && asked.first("limit") == Some("3"));
-    walked.map(|asked| format!("{} {:?}", asked.path, asked.query)).collect()
+/// A page of a walk, if it is one.
+fn page(asked: &Asked) -> Option<String> {
+    let is_page = asked.first("order_by") == Some("+created_at") && asked.first("limit") != Some("1");
+    is_page.then(|| format!("{} {:?}", asked.path, asked.query))
+}
+
+/// The pages behind which another one of the same list was asked for: those that are done with.
+fn walked(log: &[Asked]) -> Vec<String> {
+    let is_last = |at: usize| log[at + 1..].iter().all(|later| later.path != log[at].path);
+    log.iter().enumerate().filter(|(at, _)| !is_last(*at)).filter_map(|(_, asked)| page(asked)).collect()
 }
 
 /// A pass in which the requests from `at` (to `at` alone, unless `for_good`) go wrong, and then one in which
@@ -113,9 +117,8 @@ async fn suffer(scene: &Scene, fault: &Fault, at: usize, for_good: bool) -> bool
     let second = pass(&reconciler, FULL_WITH_DELETES).await;
     assert_eq!(second.report.outcome, PassOutcome::Completed, "{what}: {second:?}");
     if !ended {
-        // The last one that was asked for is the one that went wrong, or is shown once more.
-        let (mut before, after) = (pages(&log), pages(&controls.take_log()));
-        before.pop();
+        let (before, after) = (walked(&log), controls.take_log());
+        let after: Vec<_> = after.iter().filter_map(page).collect();
         let again: Vec<_> = after.iter().filter(|page| before.contains(page)).collect();
         assert!(again.is_empty() || for_good && hides(fault), "{what}: asked for again: {again:#?}");
     }
@@ -201,15 +204,13 @@ async fn a_pass_that_was_stopped_goes_on_where_it_stood() {
             }
         });
         let finished = town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().unwrap();
-        let mut walked: Vec<_> = town.controls().take_log().iter().filter_map(page).collect();
+        let log = town.controls().take_log();
         if finished.report.outcome == PassOutcome::Completed {
-            first.extend(walked);
+            first.extend(log.iter().filter_map(page));
             break;
         }
         assert_eq!(finished.report.outcome, PassOutcome::Interrupted);
-        // The one that was asked for when the signal came.
-        walked.pop();
-        first.extend(walked);
+        first.extend(walked(&log));
     }
     let distinct: BTreeSet<_> = first.iter().collect();
     assert_eq!(distinct.len(), first.len(), "{first:#?}");
@@ -217,9 +218,4 @@ async fn a_pass_that_was_stopped_goes_on_where_it_stood() {
     let held: BTreeSet<_> =
         copy(&town.db).await.into_iter().filter(|line| !line.starts_with("orginv_")).collect();
     assert_eq!(held, truth(&town.clerk.lock(), &users));
-}
-
-fn page(asked: &Asked) -> Option<String> {
-    let is_page = asked.first("order_by") == Some("+created_at") && asked.first("limit") != Some("1");
-    is_page.then(|| format!("{} {:?}", asked.path, asked.query))
 }

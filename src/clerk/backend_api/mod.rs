@@ -243,7 +243,7 @@ impl BackendApi {
         query: &[(&str, &str)],
     ) -> Result<Fetched<Page>, ApiError> {
         let asked = Asked { is_feature: is_feature(entity), is_single: false };
-        let read = |body: &[u8], observed_at_ms| Objects { entity, observed_at_ms }.read_page(body);
+        let read = move |body: &[u8], observed_at_ms| Objects { entity, observed_at_ms }.read_page(body);
         self.get(path, query, asked, read).await
     }
 
@@ -275,17 +275,19 @@ impl BackendApi {
         id: &str,
     ) -> Result<Fetched<Option<Change>>, ApiError> {
         let asked = Asked { is_feature: is_feature(entity), is_single: true };
-        let read = |body: &[u8], observed_at_ms| Objects { entity, observed_at_ms }.read_single(body, id);
+        let id = id.to_owned();
+        let read =
+            move |body: &[u8], observed_at_ms| Objects { entity, observed_at_ms }.read_single(body, &id);
         let fetched = self.caller.get(self.url(path, &[]), asked, self.lane, read).await?;
         Ok(Fetched { value: fetched.value.transpose()?, observed_at_ms: fetched.observed_at_ms })
     }
 
-    async fn get<T>(
+    async fn get<T: Send + 'static>(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
         asked: Asked,
-        read: impl Fn(&[u8], i64) -> Result<T, ApiError>,
+        read: impl Fn(&[u8], i64) -> Result<T, ApiError> + Clone + Send + 'static,
     ) -> Result<Fetched<T>, ApiError> {
         let fetched = self.caller.get(self.url(path, query), asked, self.lane, read).await?;
         let Fetched { value, observed_at_ms } = fetched;

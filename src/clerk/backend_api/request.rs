@@ -10,8 +10,9 @@ use chrono::DateTime;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::task::spawn_blocking;
 use tracing::field::Empty;
-use tracing::{Instrument as _, debug, trace_span, warn};
+use tracing::{Instrument as _, Span, debug, trace_span, warn};
 
 use super::error::{ApiError, Refusal};
 use super::limiter::{LONGEST_WAIT, Lane, Limiter};
@@ -88,12 +89,12 @@ impl Failed {
 impl Caller {
     /// Asks for a URL and reads the answer; `None` when the one object that was asked for is gone. `read`
     /// is given the body and the time of the answer.
-    pub(super) async fn get<T>(
+    pub(super) async fn get<T: Send + 'static>(
         &self,
         url: Url,
         asked: Asked,
         lane: Lane,
-        read: impl Fn(&[u8], i64) -> Result<T, ApiError>,
+        read: impl Fn(&[u8], i64) -> Result<T, ApiError> + Clone + Send + 'static,
     ) -> Result<Fetched<Option<T>>, ApiError> {
         let patience = &self.patience;
         let backoff = ExponentialBuilder::default()
@@ -120,12 +121,12 @@ impl Caller {
             .map_err(|failed| failed.error)
     }
 
-    async fn try_once<T>(
+    async fn try_once<T: Send + 'static>(
         &self,
         url: &Url,
         asked: Asked,
         lane: Lane,
-        read: &impl Fn(&[u8], i64) -> Result<T, ApiError>,
+        read: &(impl Fn(&[u8], i64) -> Result<T, ApiError> + Clone + Send + 'static),
     ) -> Result<Fetched<Option<T>>, Failed> {
         let permit = self
             .limiter
@@ -176,7 +177,11 @@ impl Caller {
             body.extend_from_slice(&chunk);
         }
         if status == StatusCode::OK {
-            let value = read(&body, observed_at_ms).map_err(Failed::for_now)?;
+            let (read, here) = (read.clone(), Span::current());
+            // A page takes as long as many answers to others, who are not to wait for it.
+            let reading = spawn_blocking(move || here.in_scope(|| read(&body, observed_at_ms)));
+            let value = reading.await.unwrap_or_else(|_| Err(ApiError::garbage("it cannot be read")));
+            let value = value.map_err(Failed::for_now)?;
             return Ok(Fetched { value: Some(value), observed_at_ms });
         }
         self.refused(status, &body, asked).map(|()| Fetched { value: None, observed_at_ms })
