@@ -3,7 +3,8 @@
 //! The real program fetches 200,000 users and 300,000 memberships from a Clerk of this bench's own, in a process of
 //! its own, while one caller asks for a list again and again. Printed are records a second, from the program's
 //! first line to its readiness; the most memory that it ever had; and how long the caller waited at most.
-//! Wall time on a busy machine says little, so the CPU time of both processes is printed too.
+//! Wall time on a busy machine says little, so the CPU time of both processes is printed too. All this twice: with a
+//! Clerk that answers at once, and with one that takes as long as the real one.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,15 +28,19 @@ use roster::sim::backend_api::SECRET_KEY;
 use roster::sim::keys::SigningKey;
 use serde_json::{Value, json};
 
+/// How long the real Clerk takes for a page.
+const LATENCY: Duration = Duration::from_millis(100);
+
 /// From one question of the caller to the next: forty a second, which is much for a person and little for the program.
 const EVERY: Duration = Duration::from_millis(25);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    if std::env::args().any(|argument| argument == "clerk") {
-        runtime.block_on(clerk::serve());
-    } else {
-        runtime.block_on(measure());
+    match std::env::args().skip_while(|argument| argument != "clerk").nth(1) {
+        Some(latency_ms) => {
+            runtime.block_on(clerk::serve(Duration::from_millis(latency_ms.parse().unwrap())))
+        }
+        None => [Duration::ZERO, LATENCY].into_iter().for_each(|latency| runtime.block_on(measure(latency))),
     }
 }
 
@@ -83,10 +88,11 @@ impl Process {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "half a million is no number")]
-async fn measure() {
+async fn measure(latency: Duration) {
+    println!("Clerk takes {} ms for each answer", latency.as_millis());
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let (clerk, url) = Process::start(command.arg("clerk"), "http://");
+    let (clerk, url) = Process::start(command.args(["clerk", &latency.as_millis().to_string()]), "http://");
     let instance = Instance::new(SigningKey::generate("ins_bench").unwrap(), 1, clock::now_ms());
     let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
     command.arg("serve").env_clear().current_dir(folder.path()).envs([

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use roster::sim::keys::SigningKey;
@@ -185,8 +187,12 @@ async fn members(State(clerk): Here, Path(id): Path<String>) -> impl IntoRespons
     json(clerk.memberships(theirs.into_iter(), total))
 }
 
-/// Says where it listens, and serves until it is killed.
-pub(crate) async fn serve() {
+/// Says where it listens, and serves until it is killed, each answer after `latency`.
+pub(crate) async fn serve(latency: Duration) {
+    let later = move |request, next: Next| async move {
+        tokio::time::sleep(latency).await;
+        next.run(request).await
+    };
     let router = Router::new()
         .route("/v1/users", get(users))
         .route("/v1/users/count", get(|| async { json(format!(r#"{{"total_count":{USERS}}}"#)) }))
@@ -199,7 +205,8 @@ pub(crate) async fn serve() {
             "/v1/organization_invitations",
             get(|| async { json(r#"{"data":[],"total_count":0}"#.to_owned()) }),
         )
-        .with_state(Arc::new(Clerk::new()));
+        .with_state(Arc::new(Clerk::new()))
+        .layer(from_fn(later));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("http://{}", listener.local_addr().unwrap());
     std::io::stdout().flush().unwrap();
