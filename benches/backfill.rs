@@ -38,7 +38,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match std::env::args().skip_while(|argument| argument != "clerk").nth(1) {
         Some(latency_ms) => {
-            runtime.block_on(clerk::serve(Duration::from_millis(latency_ms.parse().unwrap())))
+            runtime.block_on(clerk::serve(Duration::from_millis(latency_ms.parse().unwrap())));
         }
         None => [Duration::ZERO, LATENCY].into_iter().for_each(|latency| runtime.block_on(measure(latency))),
     }

@@ -48,6 +48,7 @@ impl Pass<'_> {
 
     /// Rows from the second in which the pass begins: an event may have brought them before it began.
     pub(super) async fn suspect(&mut self) -> Result<(), WalkError> {
+        self.progress.suspects.clear();
         for entity in Entity::ALL {
             let since_ms = self.progress.started_at_ms..i64::MAX;
             let rows = self.store.unseen(entity, since_ms, "", SUSPECTS).await?;

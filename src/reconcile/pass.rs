@@ -96,8 +96,8 @@ impl Pass<'_> {
         self.take_up_to(entity, changes, 0, None).await
     }
 
-    /// Takes a part of a list, of which some could not be read; with a position, the list is walked so far in the same
-    /// transaction.
+    /// Takes a part of a list, of which some could not be read; with a position, how far the list is walked is
+    /// written in the same transaction.
     pub(super) async fn take_up_to(
         &mut self,
         entity: Entity,
@@ -152,7 +152,7 @@ impl Pass<'_> {
         Ok(applied)
     }
 
-    /// Writes changes in bounded batches, with the last one that the list is walked so far.
+    /// Writes changes in bounded batches, with the last one how far the list is walked.
     async fn apply_up_to(
         &self,
         entity: Entity,

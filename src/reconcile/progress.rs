@@ -134,7 +134,7 @@ impl Progress {
         }
     }
 
-    /// Notes that a list is walked to its end. After the last of them it is looked for what is gone.
+    /// Notes that a list is walked to its end. After the last of them the pass looks for what is gone.
     pub(super) fn end(&mut self, entity: Entity) {
         if let Stage::Lists(positions) = &mut self.stage {
             positions.remove(&entity);

@@ -135,8 +135,8 @@ struct Runner {
     asked: mpsc::Receiver<Ask>,
     incremental: mpsc::Receiver<()>,
     full: mpsc::Receiver<()>,
-    /// The full pass that was the last to end when a scheduled one was left out. There is one: the first is not scheduled.
-    left_out_after: Option<String>,
+    /// When a scheduled full pass did not come to its end: which was the last that had, as far as it could be looked up.
+    left_out_after: Option<Result<Option<String>, StoreError>>,
 }
 
 impl Runner {
@@ -183,19 +183,24 @@ impl Runner {
         let last = self.store.last_ended_pass(kind).await;
         let ran = self.pass(scheduled(kind)).await;
         if kind == PassKind::Full {
-            self.left_out_after = if matches!(ran, Ran::Elsewhere) { last.ok().flatten() } else { None };
+            self.left_out_after = if matches!(ran, Ran::ToItsEnd) { None } else { Some(last) };
         }
     }
 
     /// Whether a full pass waits for more than its schedule. Whoever had begun one may be dead, and Clerk or the database
-    /// that was away may be back; or one was left out, perhaps for a short pass of another process, and none has ended
-    /// since.
+    /// that was away may be back; or one was left out, perhaps for a short pass of another process or because it could
+    /// not even begin, and none has ended since.
     async fn is_full_pass_behind(&self) -> bool {
         if matches!(self.store.unfinished_pass(PassKind::Full).await, Ok(Some(_))) {
             return true;
         }
         let Some(last) = &self.left_out_after else { return false };
-        matches!(self.store.last_ended_pass(PassKind::Full).await, Ok(Some(now)) if now == *last)
+        match (last, self.store.last_ended_pass(PassKind::Full).await) {
+            (Ok(last), Ok(now)) => now == *last,
+            // Rather one too many than one too few.
+            (Err(_), Ok(_)) => true,
+            (_, Err(_)) => false,
+        }
     }
 
     /// Runs full passes until one came to its end, where none ever did or one was begun. A copy that was filled once is

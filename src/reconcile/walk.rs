@@ -6,7 +6,7 @@
 //! Lists move under a walk: what is made comes at the end, but what is deleted lets all that follows move up,
 //! and a page that was to come next begins too late. Each walk notices that, and goes back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, MutexGuard};
@@ -34,9 +34,8 @@ struct Walk<'w, 'p> {
     entity: Entity,
     api: &'p BackendApi,
     page_size: u32,
-    stop: &'p CancellationToken,
-    /// Whether one of the walks has failed: then each of them ends with the page that it has asked for.
-    failed: &'w AtomicBool,
+    /// Ends all walks, when the pass is to stop or one of them has failed.
+    stop: &'w CancellationToken,
     /// Whoever has it writes a page; the others ask for their next ones meanwhile.
     pass: &'w Mutex<&'w mut Pass<'p>>,
 }
@@ -45,23 +44,26 @@ impl Pass<'_> {
     /// Walks all lists to their ends, from where each of them stands.
     pub(super) async fn walk(&mut self) -> Result<(), WalkError> {
         let Stage::Lists(positions) = self.progress.stage.clone() else { return Ok(()) };
-        let (api, page_size, stop) = (self.api, self.page_size, self.stop);
-        let failed = &AtomicBool::new(false);
+        let (api, page_size) = (self.api, self.page_size);
+        let stop = &self.stop.child_token();
+        let mut failed = OnceLock::new();
         let pass = &Mutex::new(self);
+        let first = &failed;
         let walks = positions.into_iter().map(|(entity, position)| async move {
-            let walk = Walk { entity, api, page_size, stop, failed, pass };
+            let walk = Walk { entity, api, page_size, stop, pass };
             let walked = match position {
                 Position::After(ids) => walk.users(ids).await,
                 Position::From { offset, anchor } => walk.list(offset, anchor).await,
             };
-            if walked.is_err() {
-                failed.store(true, Ordering::Relaxed);
+            // Those that fail after it only end with it.
+            if let Err(error) = walked
+                && first.set(error).is_ok()
+            {
+                stop.cancel();
             }
-            walked
         });
-        let errors = join_all(walks).await.into_iter().filter_map(Result::err);
-        // Those that end because another one has failed do not say why.
-        errors.min_by_key(|error| matches!(error, WalkError::Stopped)).map_or(Ok(()), Err)
+        join_all(walks).await;
+        failed.take().map_or(Ok(()), Err)
     }
 
     /// Takes a page; the walk stands behind it then.
@@ -96,24 +98,20 @@ impl Pass<'_> {
 }
 
 impl<'w, 'p> Walk<'w, 'p> {
-    async fn pass(&self) -> MutexGuard<'w, &'w mut Pass<'p>> {
-        self.pass.lock().await
+    /// Waits for its turn. After the signal nothing is written: another process may be ahead by then.
+    async fn pass(&self) -> Result<MutexGuard<'w, &'w mut Pass<'p>>, WalkError> {
+        let pass = self.pass.lock().await;
+        if self.stop.is_cancelled() { Err(WalkError::Stopped) } else { Ok(pass) }
     }
 
     async fn ask<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, WalkError> {
         ask(self.stop, call).await
     }
 
-    /// Fails when another walk has.
-    fn go_on(&self) -> Result<(), WalkError> {
-        if self.failed.load(Ordering::Relaxed) { Err(WalkError::Stopped) } else { Ok(()) }
-    }
-
     /// Walks users from the last cursor to the end.
     async fn users(&self, mut after: Vec<String>) -> Result<(), WalkError> {
         let (mut empty, mut restarts) = (0, 0);
         loop {
-            self.go_on()?;
             let cursor = after.last().cloned();
             let answer = self.ask(self.api.users_page(self.page_size, cursor.as_deref())).await;
             let may_be_lost = match &answer {
@@ -139,7 +137,7 @@ impl<'w, 'p> Walk<'w, 'p> {
             if page.received == 0 || !moves_on {
                 empty += 1;
                 let count = self.count_users().await?;
-                if self.pass().await.progress.entities.users.seen >= count {
+                if self.pass().await?.progress.entities.users.seen >= count {
                     break;
                 }
                 if page.received > 0 {
@@ -156,9 +154,9 @@ impl<'w, 'p> Walk<'w, 'p> {
             after.dedup();
             after.drain(..after.len().saturating_sub(CURSORS));
             let position = Position::After(after.clone());
-            self.pass().await.take_page(self.entity, page, position).await?;
+            self.pass().await?.take_page(self.entity, page, position).await?;
         }
-        self.pass().await.end_list(self.entity).await
+        self.pass().await?.end_list(self.entity).await
     }
 
     /// Whether Clerk says that there is no such user.
@@ -174,7 +172,7 @@ impl<'w, 'p> Walk<'w, 'p> {
 
     async fn count_users(&self) -> Result<u64, WalkError> {
         let count = self.ask(self.api.users_count()).await?.value;
-        self.pass().await.progress.totals.insert(Entity::Users, count);
+        self.pass().await?.progress.totals.insert(Entity::Users, count);
         Ok(count)
     }
 
@@ -188,7 +186,6 @@ impl<'w, 'p> Walk<'w, 'p> {
         let (mut empty, mut steps_back, mut stride) = (0, 0, u64::from(self.page_size));
         let mut from = offset.saturating_sub(u64::from(anchor.is_some()));
         loop {
-            self.go_on()?;
             let call = list_page(self.api, entity, self.page_size, from, Order::OldestFirst);
             let mut page = match self.ask(call).await {
                 Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
@@ -196,13 +193,13 @@ impl<'w, 'p> Walk<'w, 'p> {
                         entity = entity.as_str(),
                         status, "Clerk has this switched off; nothing is concluded"
                     );
-                    self.pass().await.progress.off.push(entity);
+                    self.pass().await?.progress.off.push(entity);
                     break;
                 }
                 page => page?.value,
             };
             let total = page.total_count.unwrap_or(0);
-            self.pass().await.progress.totals.insert(entity, total);
+            self.pass().await?.progress.totals.insert(entity, total);
             let is_past = match &anchor {
                 Some(_) if page.received == 0 => from >= total,
                 Some(anchor) => is_past(&page, anchor),
@@ -241,13 +238,13 @@ impl<'w, 'p> Walk<'w, 'p> {
             // Whoever answers with the anchor alone would do so for ever.
             anchor = next.filter(|_| !is_all);
             let position = Position::From { offset, anchor: anchor.clone() };
-            self.pass().await.take_page(entity, page, position).await?;
+            self.pass().await?.take_page(entity, page, position).await?;
             if offset >= total {
                 break;
             }
             from = offset.saturating_sub(u64::from(anchor.is_some()));
         }
-        self.pass().await.end_list(entity).await
+        self.pass().await?.end_list(entity).await
     }
 }
 

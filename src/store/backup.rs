@@ -177,24 +177,26 @@ const HAS_CHANGES: &str =
 /// changes, and has heard of those, would miss it. So it begins far behind them, and knows of nothing before.
 const RENUMBER: &str = "BEGIN IMMEDIATE;
     DELETE FROM changes;
-    UPDATE sequences SET value = value + 4294967296 WHERE name = 'version';
+    INSERT INTO sequences (name, value) VALUES ('version', 4294967296)
+        ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
     COMMIT";
 
 async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
     let name = partial
         .to_str()
         .ok_or_else(|| BackupError::Write(partial.to_owned(), io::Error::other("the name is not UTF-8")))?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(connection).await.map_err(|error| {
+    let failed = |error: sqlx::Error| {
         // The database is only read; what cannot be opened, written or extended is the copy.
         if matches!(result_code(&error), Some(8 | 10 | 13 | 14)) {
             BackupError::Write(partial.to_owned(), io::Error::other(error))
         } else {
             error.into()
         }
-    })?;
-    let mut copy = open(partial).await?;
+    };
+    sqlx::query("VACUUM INTO $1").bind(name).execute(connection).await.map_err(failed)?;
+    let mut copy = open(partial).await.map_err(failed)?;
     if sqlx::query_scalar(HAS_CHANGES).fetch_one(&mut copy).await? {
-        sqlx::raw_sql(RENUMBER).execute(&mut copy).await?;
+        sqlx::raw_sql(RENUMBER).execute(&mut copy).await.map_err(failed)?;
     }
     let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut copy).await?;
     copy.close().await?;

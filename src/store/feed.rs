@@ -4,8 +4,8 @@
 //! are followed. Each keeps its newest few; who is further behind reads on from the log itself, a page at a
 //! time. So nothing queues up for a reader that is slow: it holds a place, and no changes.
 //!
-//! A version is told only when it is `known`: the writer has moved the generations of all that it, and every
-//! version before it, touched. Who hears of a change and asks for the list then never gets the one of before. Where
+//! A version is told only when it is `known`: the generations of all that it, and every version before it, touched
+//! have moved. Who hears of a change and asks for the list then never gets the one of before. Where
 //! the one who is asked may be another instance, a version is held back until every instance has seen it, or knows
 //! that it sees nothing.
 
@@ -167,7 +167,7 @@ impl Feed {
         *self.known.borrow()
     }
 
-    /// What others wrote up to this version is touched. When a look could not tell what they did, `before` is what
+    /// What was written up to this version is touched. When a look could not tell what they did, `before` is what
     /// was known when it began: a database that has less is another one, such as a replica that took over and never
     /// had the last versions. Then what was told is void.
     pub(super) fn seen(&self, version: Option<i64>, before: Option<i64>) {

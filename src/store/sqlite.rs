@@ -64,8 +64,11 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
         |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
     create_private(path).map_err(|error| open_error(error.into()))?;
     // A file of another program is not even given a log.
-    let plain =
-        SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(START_PATIENCE);
+    let plain = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(START_PATIENCE)
+        .disable_statement_logging();
     let mut look = connect_at_start(&plain).await.map_err(open_error)?;
     Holder::of_file(&mut look).await.map_err(open_error)?.admits_us()?;
     let mut connection =

@@ -1,13 +1,15 @@
 //! Every way in which an answer goes wrong, at every request of a pass, once and for good: nothing is removed
 //! wrongly, the pass says what became of it, and the next one goes on there and ends in Clerk's truth.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use roster::clerk::backend_api::{BackendApi, Patience};
+use roster::clerk::backend_api::{ApiError, BackendApi, Patience};
 use roster::domain::PassOutcome;
-use roster::reconcile::Reconciler;
+use roster::reconcile::{Reconciler, WalkError};
 use roster::sim::backend_api::{Asked, Fault};
 use roster::sim::server::{Server, Shared};
 use roster::sim::shapes::text;
@@ -82,27 +84,44 @@ fn walked(log: &[Asked]) -> Vec<String> {
     log.iter().enumerate().filter(|(at, _)| !is_last(*at)).filter_map(|(_, asked)| page(asked)).collect()
 }
 
-/// A pass in which the requests from `at` (to `at` alone, unless `for_good`) go wrong, and then one in which
-/// none does. Answers whether any request did.
-async fn suffer(scene: &Scene, fault: &Fault, at: usize, for_good: bool) -> bool {
-    let what = format!("{fault:?} at {at}, for good: {for_good}");
+/// The requests of a pass in which nothing goes wrong: each path with how often it was asked for. The lists are walked at
+/// once, so that the order of all is another one each time.
+async fn requests(scene: &Scene) -> BTreeMap<String, usize> {
+    let db = TestStore::copy_of(&scene.file).await;
+    let reconciler = Reconciler::new(db.store.clone(), scene.api.clone(), None).with_page_size(PAGE);
+    scene.server.controls().take_log();
+    assert_eq!(pass(&reconciler, FULL_WITH_DELETES).await.report.outcome, PassOutcome::Completed);
+    let mut requests = BTreeMap::new();
+    for asked in scene.server.controls().take_log() {
+        *requests.entry(asked.path).or_default() += 1;
+    }
+    db.store.close().await;
+    requests
+}
+
+/// A pass in which the `at`th request for a path (and whatever comes after it, if `for_good`) goes wrong, and then one in
+/// which none does.
+async fn suffer(scene: &Scene, fault: &Fault, path: &str, at: usize, for_good: bool) {
+    let what = format!("{fault:?} at {path}, {at}, for good: {for_good}");
     let db = TestStore::copy_of(&scene.file).await;
     let reconciler = Reconciler::new(db.store.clone(), scene.api.clone(), None).with_page_size(PAGE);
     let controls = scene.server.controls();
-    let (asked, began) = (controls.asked() + at, controls.asked());
     controls.take_log();
+    let was_hit = Arc::new(AtomicBool::new(false));
     controls.fail_when({
-        let fault = fault.clone();
+        let (fault, path, was_hit) = (fault.clone(), path.to_owned(), Arc::clone(&was_hit));
+        let mut times = 0;
         move |asked| {
-            let number = asked.number - began;
-            let is_hit = number == at || for_good && number > at;
+            times += usize::from(asked.path == path);
+            let is_first = asked.path == path && times == at;
+            let is_hit = was_hit.fetch_or(is_first, Ordering::Relaxed) && for_good || is_first;
             // Where one object is asked for, a 404 in Clerk's words is no fault, it is the answer.
             let is_answer = fault == Fault::Status(404) && !for_good && asked.query.is_empty();
             (is_hit && !is_answer).then(|| fault.clone())
         }
     });
     let first = pass(&reconciler, FULL_WITH_DELETES).await;
-    let was_hit = controls.asked() >= asked;
+    assert!(was_hit.load(Ordering::Relaxed), "{what}: nobody asked");
     let log = controls.take_log();
     controls.heal();
 
@@ -126,7 +145,6 @@ async fn suffer(scene: &Scene, fault: &Fault, at: usize, for_good: bool) -> bool
     let differs: Vec<_> = held.symmetric_difference(&expected).collect();
     assert!(differs.is_empty(), "{what}: {differs:#?}");
     db.store.close().await;
-    was_hit
 }
 
 /// Whether a whole list may end early by it; then it is walked again.
@@ -140,13 +158,15 @@ fn hides(fault: &Fault) -> bool {
 
 async fn suffer_everywhere(faults: &[Fault]) {
     let scene = scene(!faults.contains(&Fault::NoAnswer)).await;
+    let requests = requests(&scene).await;
+    assert!(requests.values().sum::<usize>() > 15, "a pass of so few requests says little: {requests:#?}");
     for fault in faults {
         for for_good in [false, true] {
-            let mut at = 1;
-            while suffer(&scene, fault, at, for_good).await {
-                at += 1;
+            for (path, times) in &requests {
+                for at in 1..=*times {
+                    suffer(&scene, fault, path, at, for_good).await;
+                }
             }
-            assert!(at > 15, "{fault:?}: a pass of {at} requests is too short to say much");
         }
     }
 }
@@ -184,6 +204,24 @@ async fn refusals() {
     let faults =
         [Fault::WrongKey, Fault::Status(402), Fault::Status(403), Fault::Status(404), Fault::Bare(404)];
     suffer_everywhere(&faults).await;
+}
+
+/// Whoever mends one thing must hear of that one, and not wait for the other lists until they are given up.
+#[tokio::test]
+async fn the_first_list_that_fails_is_what_is_told_and_ends_the_others() {
+    let town = Town::new(3, 2, 0).await;
+    town.settle(5);
+    let is_page = |asked: &Asked| asked.first("limit") == Some("2");
+    town.controls().fail_when(move |asked| match asked.path.as_str() {
+        "/v1/users" if is_page(asked) => Some(Fault::NoAnswer),
+        "/v1/organization_memberships" if is_page(asked) => Some(Fault::WrongKey),
+        _ => None,
+    });
+    let finished = town.pass(FULL).await;
+    assert_eq!(finished.report.outcome, PassOutcome::Failed);
+    assert!(matches!(finished.error, Some(WalkError::Clerk(ApiError::WrongKey))), "{:?}", finished.error);
+    town.controls().heal();
+    assert_eq!(town.pass(FULL).await.report.outcome, PassOutcome::Completed);
 }
 
 #[tokio::test]

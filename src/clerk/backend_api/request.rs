@@ -1,8 +1,10 @@
 //! One call: through the limiter, again and again until Clerk has answered or there is no point in asking.
 //!
 //! What is tried again: 429, 5xx, no or half an answer, and an answer that is not Clerk's JSON. Everything else
-//! would be answered the same the next time. Nothing is left behind when the future is dropped.
+//! would be answered the same the next time. When the future is dropped, the most that is left is an answer that is
+//! being read.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -180,7 +182,10 @@ impl Caller {
             let (read, here) = (read.clone(), Span::current());
             // A page takes as long as many answers to others, who are not to wait for it.
             let reading = spawn_blocking(move || here.in_scope(|| read(&body, observed_at_ms)));
-            let value = reading.await.unwrap_or_else(|_| Err(ApiError::garbage("it cannot be read")));
+            let value = reading.await.unwrap_or_else(|ended| match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(ApiError::garbage("there was no time to read it")),
+            });
             let value = value.map_err(Failed::for_now)?;
             return Ok(Fetched { value: Some(value), observed_at_ms });
         }
