@@ -173,12 +173,10 @@ fn is_left_over(partial: &Path, from: &Path) -> bool {
 const HAS_CHANGES: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'changes')";
 
-/// What is written into a restored copy must not have the numbers of what was written after the copy: whoever follows
-/// changes, and has heard of those, would miss it. So it begins far behind them, and knows of nothing before.
-const RENUMBER: &str = "BEGIN IMMEDIATE;
+/// Whoever opens it numbers anew, and knows of no changes before.
+const MARK: &str = "BEGIN IMMEDIATE;
     DELETE FROM changes;
-    INSERT INTO sequences (name, value) VALUES ('version', 4294967296)
-        ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
+    INSERT INTO sequences (name, value) VALUES ('copy', 1), ('version', 0) ON CONFLICT (name) DO NOTHING;
     COMMIT";
 
 async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), BackupError> {
@@ -196,7 +194,7 @@ async fn fill(connection: &mut SqliteConnection, partial: &Path) -> Result<(), B
     sqlx::query("VACUUM INTO $1").bind(name).execute(connection).await.map_err(failed)?;
     let mut copy = open(partial).await.map_err(failed)?;
     if sqlx::query_scalar(HAS_CHANGES).fetch_one(&mut copy).await? {
-        sqlx::raw_sql(RENUMBER).execute(&mut copy).await.map_err(failed)?;
+        sqlx::raw_sql(MARK).execute(&mut copy).await.map_err(failed)?;
     }
     let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut copy).await?;
     copy.close().await?;

@@ -57,6 +57,17 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+const IS_COPY: &str = "SELECT EXISTS (SELECT 1 FROM sequences WHERE name = 'copy')";
+
+/// What is written into a restored copy must not have the numbers of what was written after the copy was made, nor of what was
+/// written when it was restored before: whoever follows changes, and has heard of those, would miss it. So it begins with
+/// a number that none of them reached: the time, with room for a thousand batches in each millisecond.
+const RENUMBER: &str = "BEGIN IMMEDIATE;
+    UPDATE sequences SET value = MAX(value + 4294967296, CAST(unixepoch('subsec') * 1000 AS INTEGER) << 10)
+        WHERE name = 'version' AND EXISTS (SELECT 1 FROM sequences WHERE name = 'copy');
+    DELETE FROM sequences WHERE name = 'copy';
+    COMMIT";
+
 /// Makes the file if need be, readable for its owner alone, and brings its schema up to date. Answers the
 /// connection that did it.
 pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError> {
@@ -84,6 +95,9 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnection, StoreError>
         if !is_there || tries == 0 {
             return Err(error);
         }
+    }
+    if sqlx::query_scalar(IS_COPY).fetch_one(&mut connection).await? {
+        sqlx::raw_sql(RENUMBER).execute(&mut connection).await?;
     }
     Ok(connection)
 }
