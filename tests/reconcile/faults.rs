@@ -211,16 +211,20 @@ async fn refusals() {
 async fn the_first_list_that_fails_is_what_is_told_and_ends_the_others() {
     let town = Town::new(3, 2, 0).await;
     town.settle(5);
-    let is_page = |asked: &Asked| asked.first("limit") == Some("2");
-    town.controls().fail_when(move |asked| match asked.path.as_str() {
-        "/v1/users" if is_page(asked) => Some(Fault::NoAnswer),
-        "/v1/organization_memberships" if is_page(asked) => Some(Fault::WrongKey),
-        _ => None,
-    });
-    let finished = town.pass(FULL).await;
+    let hour = Duration::from_hours(1);
+    let patience = Patience { timeout: hour, retries: 0, ..Patience::default() };
+    let api = client_with(&town.server, patience);
+    let reconciler = Reconciler::new(town.db.store.clone(), api, None).with_page_size(2);
+    let is_page_of = |path, asked: &Asked| asked.path == path && asked.first("limit") == Some("2");
+    town.controls().hold_when(move |asked| is_page_of("/v1/users", asked));
+    town.controls()
+        .fail_when(move |asked| is_page_of("/v1/organization_memberships", asked).then_some(Fault::WrongKey));
+    let walk = tokio::time::timeout(Duration::from_mins(1), pass(&reconciler, FULL));
+    let finished = walk.await.expect("it waits for the other lists");
     assert_eq!(finished.report.outcome, PassOutcome::Failed);
     assert!(matches!(finished.error, Some(WalkError::Clerk(ApiError::WrongKey))), "{:?}", finished.error);
     town.controls().heal();
+    town.controls().release();
     assert_eq!(town.pass(FULL).await.report.outcome, PassOutcome::Completed);
 }
 
