@@ -18,6 +18,7 @@ use sqlx::{
     Column as _, Database, Decode, Either, Encode, Executor as _, FromRow, IntoArguments, Postgres, Row as _,
     SqlSafeStr, SqlStr, Sqlite, Type, ValueRef as _,
 };
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::error::StoreError;
@@ -35,24 +36,44 @@ const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 /// Connections to one database.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
-    Sqlite(SqlitePool),
+    /// Those that write are given out in turn.
+    Sqlite(SqlitePool, Option<Turns>),
     Postgres(PgPool),
+}
+
+/// Who writes to a file next. SQLite lets those who wait for its lock ask for it now and then, and a process that writes
+/// one batch after the other would be quicker each time: here whoever asked first is next.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<()>>);
+
+/// Kept while its holder writes.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
+impl Turns {
+    /// Waits for one.
+    pub(super) async fn next(&self) -> Turn {
+        Arc::clone(&self.0).lock_owned().await
+    }
 }
 
 impl Pool {
     /// Takes a connection, or waits for one.
     pub(super) async fn acquire(&self) -> Result<Connection, StoreError> {
-        let kind = match self {
-            Self::Sqlite(pool) => Kind::Sqlite(pool.acquire().await?),
-            Self::Postgres(pool) => Kind::Postgres(pool.acquire().await?),
+        let (kind, turn) = match self {
+            Self::Sqlite(pool, None) => (Kind::Sqlite(pool.acquire().await?), None),
+            Self::Sqlite(pool, Some(turns)) => {
+                let turn = turns.next().await;
+                (Kind::Sqlite(pool.acquire().await?), Some(turn))
+            }
+            Self::Postgres(pool) => (Kind::Postgres(pool.acquire().await?), None),
         };
-        Ok(Connection { kind, unfinished: false })
+        Ok(Connection { kind, unfinished: false, _turn: turn })
     }
 
     /// Closes every connection; waits for those that are in use.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(pool, _) => pool.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -63,6 +84,8 @@ impl Pool {
 pub(super) struct Connection {
     kind: Kind,
     unfinished: bool,
+    /// Given back last.
+    _turn: Option<Turn>,
 }
 
 enum Kind {

@@ -51,7 +51,7 @@ use crate::domain::{
 use crate::telemetry::causes;
 pub use apply::Applied;
 use apply::Work;
-use connection::Pool;
+use connection::{Pool, Turns};
 pub use error::StoreError;
 pub use events::{EventCursor, EventFilter, Footprint, StoredEvent, truncate_wal};
 use feed::Feed;
@@ -123,8 +123,9 @@ impl Store {
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), Arc::new(generations), feed);
         let checkpointer = WalCheckpointer::start(path.to_owned());
-        let writer = writer.on_file(files, anchor, checkpointer, truncator);
-        Ok(Self::start(readers, sqlite::bookkeeping(path), writer, closing))
+        let turns = Turns::default();
+        let writer = writer.on_file(files, turns.clone(), anchor, checkpointer, truncator);
+        Ok(Self::start(readers, sqlite::bookkeeping(path, turns), writer, closing))
     }
 
     async fn open_server(url: &SecretString, name: &str) -> Result<Self, StoreError> {

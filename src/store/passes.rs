@@ -118,7 +118,7 @@ impl Store {
     /// The time that leases go by, in Unix milliseconds: this machine's, `now_ms`, for a file, and the server's, whatever
     /// the clocks of its instances show.
     pub async fn lease_clock_ms(&self, now_ms: i64) -> Result<i64, StoreError> {
-        if matches!(self.readers, Pool::Sqlite(_)) {
+        if matches!(self.readers, Pool::Sqlite(..)) {
             return Ok(now_ms);
         }
         Ok(self.readers.acquire().await?.fetch_one(SERVER_CLOCK, &[]).await?.try_get(0)?)

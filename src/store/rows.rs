@@ -427,7 +427,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roster.db");
         sqlite::prepare(&path).await.unwrap();
-        let db = &mut sqlite::bookkeeping(&path).acquire().await.unwrap();
+        let db = &mut sqlite::writer(&path).acquire().await.unwrap();
         for count in [0, 1, 2, 3, 5, 63, 64, 65, 511, 512, 513, 1_100] {
             let names: Vec<_> = (0..count).map(|number: i64| format!("name {number:04}")).collect();
             let rows = || names.iter().zip(0..).map(|(name, number)| [cell(name.as_str()), cell(number)]);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep};
 
-use super::connection::Pool;
+use super::connection::{Pool, Turns};
 use super::error::{StoreError, result_code};
 use super::files::private;
 use super::holder::Holder;
@@ -132,29 +133,29 @@ pub(super) async fn connect_patiently(
 
 /// The readers' pool.
 pub(super) fn readers(path: &Path) -> Pool {
-    pool(READERS, options(path).pragma("query_only", "on"))
+    Pool::Sqlite(pool(READERS, options(path).pragma("query_only", "on")), None)
 }
 
 /// A connection for what is neither an event nor a change, such as leases. SQLite lets one
 /// write at a time; what waits here waits for a batch, never for a pass.
-pub(super) fn bookkeeping(path: &Path) -> Pool {
-    pool(1, options(path))
+pub(super) fn bookkeeping(path: &Path, turns: Turns) -> Pool {
+    Pool::Sqlite(pool(1, options(path)), Some(turns))
 }
 
-/// The connection of the one writer. What a statement over many rows keeps to undo itself, a page of each tree for every
-/// row, stays in memory: in a file it would be as much again as what is written.
+/// The connection of the one writer, who keeps it, and waits for its turn with every batch. What a statement over many
+/// rows keeps to undo itself, a page of each tree for every row, stays in memory: in a file it would be as much again as
+/// what is written.
 pub(super) fn writer(path: &Path) -> Pool {
-    pool(1, options(path).pragma("temp_store", "memory"))
+    Pool::Sqlite(pool(1, options(path).pragma("temp_store", "memory")), None)
 }
 
-fn pool(connections: u32, options: SqliteConnectOptions) -> Pool {
-    let pool = SqlitePoolOptions::new()
+fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(LOCK_PATIENCE)
         // Asking a local file whether it is still there costs a thread hand-over for nothing.
         .test_before_acquire(false)
-        .connect_lazy_with(options);
-    Pool::Sqlite(pool)
+        .connect_lazy_with(options)
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roster.db");
         sqlite::prepare(&path).await.unwrap();
-        let (ours, others) = (sqlite::bookkeeping(&path), sqlite::bookkeeping(&path));
+        let (ours, others) = (sqlite::writer(&path), sqlite::writer(&path));
         let (mut ours, mut others) = (ours.acquire().await.unwrap(), others.acquire().await.unwrap());
         let own = Own::default();
         own.wrote(Some(1));

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
-use super::connection::{Connection, Pool};
+use super::connection::{Connection, Pool, Turns};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::files::DatabaseFiles;
@@ -70,6 +70,8 @@ pub(super) struct Writer {
     feed: Arc<Feed>,
     /// Where a file has to be.
     files: Option<DatabaseFiles>,
+    /// Of a file: others of this process write to it too.
+    turns: Option<Turns>,
     /// Keeps the file open, and thus its log in place, whatever becomes of the others.
     anchor: Option<SqliteConnection>,
     /// Of a file.
@@ -94,6 +96,7 @@ impl Writer {
             generations,
             feed,
             files: None,
+            turns: None,
             anchor: None,
             checkpointer: None,
             truncator: None,
@@ -104,12 +107,14 @@ impl Writer {
     pub(super) fn on_file(
         self,
         files: DatabaseFiles,
+        turns: Turns,
         anchor: SqliteConnection,
         checkpointer: WalCheckpointer,
         truncator: WalTruncator,
     ) -> Self {
-        let (files, anchor, checkpointer) = (Some(files), Some(anchor), Some(checkpointer));
-        Self { files, anchor, checkpointer, truncator: Some(truncator), ..self }
+        let (files, turns, anchor) = (Some(files), Some(turns), Some(anchor));
+        let (checkpointer, truncator) = (Some(checkpointer), Some(truncator));
+        Self { files, turns, anchor, checkpointer, truncator, ..self }
     }
 
     pub(super) fn files(&self) -> Option<DatabaseFiles> {
@@ -143,7 +148,7 @@ impl Writer {
             let taken = tokio::select! {
                 biased;
                 // First, so that it happens between two batches however busy the writer is.
-                _ = look.tick(), if matches!(self.pool, Pool::Sqlite(_)) => {
+                _ = look.tick(), if matches!(self.pool, Pool::Sqlite(..)) => {
                     self.look().await;
                     continue;
                 }
@@ -254,6 +259,10 @@ impl Writer {
         still_there()?;
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Err(StoreError::Closed) };
+        let _turn = match &self.turns {
+            Some(turns) => Some(turns.next().await),
+            None => None,
+        };
         connection.begin_writing().await?;
         let mut known = feed.known();
         let mut written = apply::batch(connection, work).await?;

@@ -1,7 +1,12 @@
 //! Where passes stand is kept with what they write; old ones are forgotten, but for those that the next start goes by.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
 use roster::domain::{Difference, Outcome, PassKind, PassOutcome};
 use roster::store::{Applied, StoredPass};
+
+use tokio_util::sync::CancellationToken;
 
 use super::history::Step;
 use crate::support::database::{Kind, TestStore, on_both_databases};
@@ -62,6 +67,41 @@ async fn a_pass_that_has_ended_is_not_opened_again() {
         save(&db, "a", "full", outcome, 1).await;
     }
     assert_eq!(db.rows("SELECT outcome FROM passes", "").await, ["outcome=completed"]);
+}
+
+/// SQLite lets whoever waits for its lock ask now and then, and a writer that never pauses would be quicker each time: a
+/// pass would lose its lease to its own writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_waits_for_a_batch_and_not_for_a_pass() {
+    const WRITERS: usize = 3;
+    let db = &TestStore::new().await;
+    let written = &AtomicUsize::new(0);
+    let over = &CancellationToken::new();
+    let write = |writer: usize| async move {
+        for page in 0.. {
+            let user = |user| Step::User { user, updated: 1, observed: 1, content: 1, sign_in: None };
+            let page = (0..200).map(|number| user(number).change(&format!("_{writer}_{page}")));
+            db.store.apply(page.collect()).await.unwrap();
+            written.fetch_add(1, Ordering::Relaxed);
+            if over.is_cancelled() {
+                break;
+            }
+        }
+    };
+    let renew = async {
+        let mut waited = Vec::new();
+        for _ in 0..20 {
+            let before = written.load(Ordering::Relaxed);
+            assert!(db.store.take_lease("me", 1, 2).await.unwrap());
+            waited.push(written.load(Ordering::Relaxed) - before);
+        }
+        over.cancel();
+        waited
+    };
+    let (waited, _) = tokio::join!(renew, join_all((0..WRITERS).map(write)));
+    // What each of them was about to write when it was asked for, and when it was answered.
+    assert!(waited.iter().all(|pages| *pages <= 3 * WRITERS), "{waited:?}");
+    assert!(waited.iter().any(|pages| *pages > 0), "nobody wrote meanwhile");
 }
 
 fn stands(progress: &str) -> StoredPass {
