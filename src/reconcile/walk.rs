@@ -1,7 +1,8 @@
 //! Walks Clerk's lists from the oldest object to the newest, page by page.
 //!
-//! All lists are walked at once, for a walk mostly waits for Clerk. Within a list a page is asked for when the one before
-//! it is written, so that a pass that is killed asks for one page of each list again.
+//! All lists are walked at once, and each asks for its next page while one is written, for a walk mostly waits for Clerk.
+//! It asks for no page after that before the first of them is written, so a pass that is killed asks for two pages of each
+//! list again at most.
 //!
 //! Lists move under a walk: what is made comes at the end, but what is deleted lets all that follows move up,
 //! and a page that was to come next begins too late. Each walk notices that, and goes back.
@@ -16,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::pass::{Pass, WalkError, ask, list_page};
 use super::progress::{Anchor, Position, Stage};
 use super::recent::moment;
-use crate::clerk::backend_api::{ApiError, BackendApi, Order, Page};
+use crate::clerk::backend_api::{ApiError, BackendApi, Fetched, Order, Page};
 use crate::domain::difference;
 use crate::domain::{Entity, UserId};
 
@@ -68,6 +69,9 @@ impl Pass<'_> {
 
     /// Takes a page; the walk stands behind it then.
     async fn take_page(&mut self, entity: Entity, page: Page, position: Position) -> Result<(), WalkError> {
+        if let Some(total) = page.total_count {
+            self.progress.totals.insert(entity, total);
+        }
         self.note_shown(entity, page.unusable_ids.iter().map(String::as_str));
         if let Some(seen) = &mut self.dry {
             seen.extend(page.unusable_ids.into_iter().map(|id| (entity, id)));
@@ -104,6 +108,26 @@ impl<'w, 'p> Walk<'w, 'p> {
         if self.stop.is_cancelled() { Err(WalkError::Stopped) } else { Ok(pass) }
     }
 
+    /// Takes a page while Clerk is asked for the next one. Answers with what Clerk says, once the page is written: a
+    /// refusal does not end the write.
+    async fn take_page(
+        &self,
+        page: Page,
+        position: Position,
+        next: impl Future<Output = Result<Fetched<Page>, ApiError>>,
+    ) -> Result<Result<Page, WalkError>, WalkError> {
+        let take = async { self.pass().await?.take_page(self.entity, page, position).await };
+        let (taken, next) = tokio::join!(take, self.ask_page(next));
+        taken.map(|()| next)
+    }
+
+    async fn ask_page(
+        &self,
+        call: impl Future<Output = Result<Fetched<Page>, ApiError>>,
+    ) -> Result<Page, WalkError> {
+        Ok(self.ask(call).await?.value)
+    }
+
     async fn ask<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, WalkError> {
         ask(self.stop, call).await
     }
@@ -111,11 +135,15 @@ impl<'w, 'p> Walk<'w, 'p> {
     /// Walks users from the last cursor to the end.
     async fn users(&self, mut after: Vec<String>) -> Result<(), WalkError> {
         let (mut empty, mut restarts) = (0, 0);
+        let mut ahead = None;
         loop {
             let cursor = after.last().cloned();
-            let answer = self.ask(self.api.users_page(self.page_size, cursor.as_deref())).await;
+            let answer = match ahead.take() {
+                Some(answer) => answer,
+                None => self.ask_page(self.api.users_page(self.page_size, cursor.as_deref())).await,
+            };
             let may_be_lost = match &answer {
-                Ok(page) => page.value.received == 0,
+                Ok(page) => page.received == 0,
                 Err(error) => matches!(error, WalkError::Clerk(ApiError::Refused { .. })),
             };
             if may_be_lost
@@ -128,7 +156,7 @@ impl<'w, 'p> Walk<'w, 'p> {
                 restarts += u32::from(after.is_empty());
                 continue;
             }
-            let page = answer?.value;
+            let page = answer?;
             let mut behind = after.clone();
             behind.extend(page.changes.iter().filter_map(difference::id).map(str::to_owned));
             behind.extend(page.last_id.clone());
@@ -154,7 +182,8 @@ impl<'w, 'p> Walk<'w, 'p> {
             after.dedup();
             after.drain(..after.len().saturating_sub(CURSORS));
             let position = Position::After(after.clone());
-            self.pass().await?.take_page(self.entity, page, position).await?;
+            let next = self.api.users_page(self.page_size, after.last().map(String::as_str));
+            ahead = Some(self.take_page(page, position, next).await?);
         }
         self.pass().await?.end_list(self.entity).await
     }
@@ -185,9 +214,14 @@ impl<'w, 'p> Walk<'w, 'p> {
         let entity = self.entity;
         let (mut empty, mut steps_back, mut stride) = (0, 0, u64::from(self.page_size));
         let mut from = offset.saturating_sub(u64::from(anchor.is_some()));
+        let page_from = |from| list_page(self.api, entity, self.page_size, from, Order::OldestFirst);
+        let mut ahead = None;
         loop {
-            let call = list_page(self.api, entity, self.page_size, from, Order::OldestFirst);
-            let mut page = match self.ask(call).await {
+            let answer = match ahead.take() {
+                Some(answer) => answer,
+                None => self.ask_page(page_from(from)).await,
+            };
+            let mut page = match answer {
                 Err(WalkError::Clerk(ApiError::FeatureOff { status })) => {
                     info!(
                         entity = entity.as_str(),
@@ -196,10 +230,9 @@ impl<'w, 'p> Walk<'w, 'p> {
                     self.pass().await?.progress.off.push(entity);
                     break;
                 }
-                page => page?.value,
+                page => page?,
             };
             let total = page.total_count.unwrap_or(0);
-            self.pass().await?.progress.totals.insert(entity, total);
             let is_past = match &anchor {
                 Some(_) if page.received == 0 => from >= total,
                 Some(anchor) => is_past(&page, anchor),
@@ -216,6 +249,7 @@ impl<'w, 'p> Walk<'w, 'p> {
             if page.received == 0 {
                 empty += 1;
                 if from >= total || empty >= EMPTY_TRIES {
+                    self.pass().await?.progress.totals.insert(entity, total);
                     break;
                 }
                 continue;
@@ -238,11 +272,12 @@ impl<'w, 'p> Walk<'w, 'p> {
             // Whoever answers with the anchor alone would do so for ever.
             anchor = next.filter(|_| !is_all);
             let position = Position::From { offset, anchor: anchor.clone() };
-            self.pass().await?.take_page(entity, page, position).await?;
             if offset >= total {
+                self.pass().await?.take_page(entity, page, position).await?;
                 break;
             }
             from = offset.saturating_sub(u64::from(anchor.is_some()));
+            ahead = Some(self.take_page(page, position, page_from(from)).await?);
         }
         self.pass().await?.end_list(entity).await
     }

@@ -78,16 +78,18 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// The lists of twenty organizations with sixty members each, and how many pages they have, users with the empty one behind
-/// the last.
-const PAGES: [(&str, usize); 4] = [
-    ("/v1/users", 4),
-    ("/v1/organizations", 1),
-    ("/v1/organization_memberships", 3),
-    ("/v1/organization_invitations", 1),
+/// The lists of twenty organizations with sixty members each: their paths, their tables, and how many rows there are when
+/// each of their pages is written. Behind the last page of users comes an empty one; other pages begin with the last object
+/// of the one before.
+const LISTS: [(&str, &str, &[usize]); 4] = [
+    ("/v1/users", "users", &[0, 500, 1_000, 1_200, 1_200]),
+    ("/v1/organizations", "organizations", &[0, 20]),
+    ("/v1/organization_memberships", "memberships", &[0, 500, 999, 1_200]),
+    ("/v1/organization_invitations", "invitations", &[0, 0]),
 ];
 
-/// Kills the service while its `number`th page is on its way, and lets the next one finish.
+/// Kills the service while its `number`th page is on its way and those before it are written, and lets the next one
+/// finish.
 async fn kill_at(number: usize) {
     let clerk = Clerk::with(20, 60).await;
     let binary = Binary::of(&clerk);
@@ -99,14 +101,19 @@ async fn kill_at(number: usize) {
     let mut program = binary.serve();
     let service = program.wait_until_it_listens();
     let mut asked = Vec::new();
+    let rows = binary.rows().await;
     until("each list waits for a page, or is at its end", async || {
         asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
-        let waits = |(path, pages): (&str, usize)| {
+        for (path, table, written) in LISTS {
             let is_of = |asked: &&Asked| asked.path == path;
             let answered = asked.iter().take(number - 1).filter(is_of).count();
-            asked.iter().filter(is_of).count() == pages.min(answered + 1)
-        };
-        PAGES.into_iter().all(waits)
+            let count = rows.rows(&format!("SELECT COUNT(*) AS count FROM {table}"), "").await;
+            let waits = asked.iter().filter(is_of).count() == (written.len() - 1).min(answered + 1);
+            if !waits || count != [format!("count={}", written[answered])] {
+                return false;
+            }
+        }
+        true
     })
     .await;
     assert_eq!(binary.status(&service, "/readyz").await, 503);
@@ -131,7 +138,6 @@ async fn kill_at(number: usize) {
     assert_eq!(distinct(&first).len(), first.len());
     assert_eq!(distinct(&second).len(), second.len());
 
-    let rows = binary.rows().await;
     assert_eq!(rows.rows("SELECT kind, outcome FROM passes", "").await, ["kind=full outcome=completed"]);
     assert_eq!(rows.rows("SELECT owner FROM leases", "").await, Vec::<String>::new());
     program.terminate();

@@ -78,10 +78,11 @@ fn page(asked: &Asked) -> Option<String> {
     is_page.then(|| format!("{} {:?}", asked.path, asked.query))
 }
 
-/// The pages behind which another one of the same list was asked for: those that are done with.
+/// The pages behind which two others of the same list were asked for: those that are written. The first of the two is asked
+/// for while they are.
 fn walked(log: &[Asked]) -> Vec<String> {
-    let is_last = |at: usize| log[at + 1..].iter().all(|later| later.path != log[at].path);
-    log.iter().enumerate().filter(|(at, _)| !is_last(*at)).filter_map(|(_, asked)| page(asked)).collect()
+    let is_written = |at: usize| log[at + 1..].iter().filter(|later| later.path == log[at].path).count() > 1;
+    log.iter().enumerate().filter(|(at, _)| is_written(*at)).filter_map(|(_, asked)| page(asked)).collect()
 }
 
 /// The requests of a pass in which nothing goes wrong: each path with how often it was asked for. The lists are walked at
