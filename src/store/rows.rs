@@ -13,7 +13,7 @@ use super::error::StoreError;
 
 /// How many rows go into one statement of SQLite: powers of two, up to this one. A page of Clerk's fits into it. The
 /// widest row times this stays far below the 32,766 parameters that SQLite takes.
-const GREATEST_LOT: usize = 512;
+pub(super) const GREATEST_LOT: usize = 512;
 
 /// How many sizes of lots there are.
 const LOTS: usize = GREATEST_LOT.ilog2() as usize + 1;

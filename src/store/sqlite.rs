@@ -16,7 +16,7 @@ use super::error::{StoreError, result_code};
 use super::files::private;
 use super::holder::Holder;
 use super::migrations;
-use super::rows::PREPARED;
+use super::rows::{GREATEST_LOT, PREPARED};
 
 /// How many requests may read at the same time.
 const READERS: u32 = 8;
@@ -144,9 +144,11 @@ pub(super) fn bookkeeping(path: &Path, turns: Turns) -> Pool {
 
 /// The connection of the one writer, who keeps it, and waits for its turn with every batch. What a statement over many
 /// rows keeps to undo itself, a page of each tree for every row, stays in memory: in a file it would be as much again as
-/// what is written.
+/// what is written. The rows of a lot are all taken in at once: handed over a few at a time, both threads would mostly wait
+/// for each other.
 pub(super) fn writer(path: &Path) -> Pool {
-    Pool::Sqlite(pool(1, options(path).pragma("temp_store", "memory")), None)
+    let options = options(path).pragma("temp_store", "memory").row_buffer_size(GREATEST_LOT);
+    Pool::Sqlite(pool(1, options), None)
 }
 
 fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
