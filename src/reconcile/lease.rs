@@ -36,7 +36,7 @@ impl Holder {
     /// lost.
     pub(super) async fn take(self, stop: &CancellationToken) -> Result<Option<Lease>, StoreError> {
         let asked = Instant::now();
-        Ok(self.renew().await?.then(|| self.keep(asked, stop.clone())))
+        Ok(self.begin().await?.then(|| self.keep(asked, stop.clone())))
     }
 
     /// The same, and waits for one that nobody renews: its holder has died. `None` too when it is told to stop.
@@ -52,11 +52,18 @@ impl Holder {
                 break;
             }
             let asked = Instant::now();
-            if self.renew().await? {
+            if self.begin().await? {
                 return Ok(Some(self.keep(asked, stop.clone())));
             }
         }
         Ok(None)
+    }
+
+    /// Takes it if nobody has it. Looks first: whoever has it may write one page after the other, and with a file the attempt
+    /// would have to wait for a gap.
+    async fn begin(&self) -> Result<bool, StoreError> {
+        let now_ms = self.store.lease_clock_ms(clock::now_ms()).await?;
+        Ok(!self.store.is_pass_under_way(now_ms).await? && self.renew().await?)
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {

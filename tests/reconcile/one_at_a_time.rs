@@ -5,6 +5,8 @@ use std::sync::Arc;
 use roster::clock;
 use roster::domain::PassOutcome;
 use roster::reconcile::{Reconciler, WalkError};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +67,20 @@ async fn a_pass_waits_for_no_lease_and_takes_over_a_dead_one() {
     assert!(town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().is_none());
     assert!(town.db.store.take_lease("dead", now_ms, now_ms - 1).await.unwrap());
     assert!(town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().is_some());
+}
+
+/// Whoever has the lease may write one page after the other, in another process, and leave no gap.
+#[tokio::test]
+async fn a_lease_that_is_taken_is_noticed_while_its_holder_writes() {
+    let town = Town::new(6, 2, 0).await;
+    let now_ms = clock::now_ms();
+    assert!(town.db.store.take_lease("other", now_ms, now_ms + 60_000).await.unwrap());
+    let file = SqliteConnectOptions::new().filename(town.db.folder.path().join("roster.db"));
+    let mut holder = file.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    let stop = CancellationToken::new();
+    assert!(town.reconciler.run(FULL, &stop, &|_| {}).await.unwrap().is_none());
+    holder.close().await.unwrap();
 }
 
 #[tokio::test]
