@@ -1,12 +1,12 @@
 //! Walks Clerk's lists from the oldest object to the newest, page by page.
 //!
 //! All lists are walked at once, and each asks for its next page while one is written, for a walk mostly waits for Clerk.
-//! It asks for no page after that before the first of them is written, so a pass that is killed asks for two pages of each
-//! list again at most.
+//! It is never more than one page ahead, so a pass that is killed asks for two pages of each list again at most.
 //!
 //! Lists move under a walk: what is made comes at the end, but what is deleted lets all that follows move up,
 //! and a page that was to come next begins too late. Each walk notices that, and goes back.
 
+use std::pin::pin;
 use std::sync::OnceLock;
 
 use futures_util::future::join_all;
@@ -109,16 +109,25 @@ impl<'w, 'p> Walk<'w, 'p> {
     }
 
     /// Takes a page while Clerk is asked for the next one. Answers with what Clerk says, once the page is written: a
-    /// refusal does not end the write.
+    /// refusal does not end the write, but a write that fails does not wait for Clerk.
     async fn take_page(
         &self,
         page: Page,
         position: Position,
         next: impl Future<Output = Result<Fetched<Page>, ApiError>>,
     ) -> Result<Result<Page, WalkError>, WalkError> {
-        let take = async { self.pass().await?.take_page(self.entity, page, position).await };
-        let (taken, next) = tokio::join!(take, self.ask_page(next));
-        taken.map(|()| next)
+        let mut take = pin!(async { self.pass().await?.take_page(self.entity, page, position).await });
+        let mut next = pin!(self.ask_page(next));
+        tokio::select! {
+            taken = &mut take => {
+                taken?;
+                Ok(next.await)
+            }
+            next = &mut next => {
+                take.await?;
+                Ok(next)
+            }
+        }
     }
 
     async fn ask_page(

@@ -36,22 +36,22 @@ const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 /// Connections to one database.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
-    /// Those that write are given out in turn.
-    Sqlite(SqlitePool, Option<Turns>),
+    /// With a lock, whoever takes a connection out of it holds it as long.
+    Sqlite(SqlitePool, Option<WriteLock>),
     Postgres(PgPool),
 }
 
-/// Who writes to a file next. SQLite lets those who wait for its lock ask for it now and then, and a process that writes
-/// one batch after the other would be quicker each time: here whoever asked first is next.
+/// Lets those of one store write to a file in the order in which they asked. SQLite lets those who wait for its own lock ask
+/// for it now and then, and whoever writes one batch after the other would be quicker each time. Other processes know
+/// SQLite's alone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<()>>);
+pub(super) struct WriteLock(Arc<Mutex<()>>);
 
-/// Kept while its holder writes.
-pub(super) type Turn = OwnedMutexGuard<()>;
+/// Held while somebody writes.
+pub(super) type WriteGuard = OwnedMutexGuard<()>;
 
-impl Turns {
-    /// Waits for one.
-    pub(super) async fn next(&self) -> Turn {
+impl WriteLock {
+    pub(super) async fn lock(&self) -> WriteGuard {
         Arc::clone(&self.0).lock_owned().await
     }
 }
@@ -59,15 +59,16 @@ impl Turns {
 impl Pool {
     /// Takes a connection, or waits for one.
     pub(super) async fn acquire(&self) -> Result<Connection, StoreError> {
-        let (kind, turn) = match self {
-            Self::Sqlite(pool, None) => (Kind::Sqlite(pool.acquire().await?), None),
-            Self::Sqlite(pool, Some(turns)) => {
-                let turn = turns.next().await;
-                (Kind::Sqlite(pool.acquire().await?), Some(turn))
-            }
+        let (kind, lock) = match self {
+            Self::Sqlite(pool, lock) => (Kind::Sqlite(pool.acquire().await?), lock.as_ref()),
             Self::Postgres(pool) => (Kind::Postgres(pool.acquire().await?), None),
         };
-        Ok(Connection { kind, unfinished: false, _turn: turn })
+        // After the connection: those who wait for that are not before the writer.
+        let guard = match lock {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        Ok(Connection { kind, unfinished: false, _guard: guard })
     }
 
     /// Closes every connection; waits for those that are in use.
@@ -84,8 +85,8 @@ impl Pool {
 pub(super) struct Connection {
     kind: Kind,
     unfinished: bool,
-    /// Given back last.
-    _turn: Option<Turn>,
+    /// Falls before a transaction that was left unfinished is undone: who comes next waits for SQLite's lock then.
+    _guard: Option<WriteGuard>,
 }
 
 enum Kind {

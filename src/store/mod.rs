@@ -51,7 +51,7 @@ use crate::domain::{
 use crate::telemetry::causes;
 pub use apply::Applied;
 use apply::Work;
-use connection::{Pool, Turns};
+use connection::{Pool, WriteLock};
 pub use error::StoreError;
 pub use events::{EventCursor, EventFilter, Footprint, StoredEvent, truncate_wal};
 use feed::Feed;
@@ -71,7 +71,7 @@ use writer::{Job, Writer};
 
 /// How many events one statement forgets.
 const FORGOTTEN_AT_ONCE: i64 = 500;
-/// How long to rest after that. Whoever waits for the file's lock asks every 100 ms at least, and so gets its turn.
+/// How long to rest after that. Another process that waits for the file's lock asks every 100 ms at least, and so gets it.
 const FORGETTING_RESTS: Duration = Duration::from_millis(120);
 
 /// One open database: the writer's queue, and a pool of readers.
@@ -123,9 +123,9 @@ impl Store {
         let feed = feed::start(&readers, Duration::ZERO, &closing).await?;
         let writer = Writer::new(sqlite::writer(path), Arc::new(generations), feed);
         let checkpointer = WalCheckpointer::start(path.to_owned());
-        let turns = Turns::default();
-        let writer = writer.on_file(files, turns.clone(), anchor, checkpointer, truncator);
-        Ok(Self::start(readers, sqlite::bookkeeping(path, turns), writer, closing))
+        let write_lock = WriteLock::default();
+        let writer = writer.on_file(files, write_lock.clone(), anchor, checkpointer, truncator);
+        Ok(Self::start(readers, sqlite::bookkeeping(path, write_lock), writer, closing))
     }
 
     async fn open_server(url: &SecretString, name: &str) -> Result<Self, StoreError> {
@@ -281,7 +281,7 @@ impl Store {
             }
             tokio::time::sleep(FORGETTING_RESTS).await;
         }
-        versions::forget(&self.bookkeeping, FORGOTTEN_AT_ONCE, FORGETTING_RESTS).await?;
+        versions::forget(&self.readers, &self.bookkeeping, FORGOTTEN_AT_ONCE, FORGETTING_RESTS).await?;
         Ok(forgotten)
     }
 

@@ -132,7 +132,7 @@ impl Store {
 
     /// When the lease on reconciliation ends if nobody renews it, in Unix milliseconds; `None` when nobody has it.
     pub async fn lease_end(&self) -> Result<Option<i64>, StoreError> {
-        let row = self.bookkeeping.acquire().await?.fetch_optional(LEASE_END, &[cell(RECONCILE)]).await?;
+        let row = self.readers.acquire().await?.fetch_optional(LEASE_END, &[cell(RECONCILE)]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 

@@ -11,7 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Pool, Turns};
+use super::connection::{Pool, WriteLock};
 use super::error::{StoreError, result_code};
 use super::files::private;
 use super::holder::Holder;
@@ -138,14 +138,14 @@ pub(super) fn readers(path: &Path) -> Pool {
 
 /// A connection for what is neither an event nor a change, such as leases. SQLite lets one
 /// write at a time; what waits here waits for a batch, never for a pass.
-pub(super) fn bookkeeping(path: &Path, turns: Turns) -> Pool {
-    Pool::Sqlite(pool(1, options(path)), Some(turns))
+pub(super) fn bookkeeping(path: &Path, write_lock: WriteLock) -> Pool {
+    Pool::Sqlite(pool(1, options(path)), Some(write_lock))
 }
 
-/// The connection of the one writer, who keeps it, and waits for its turn with every batch. What a statement over many
+/// The connection of the one writer, who keeps it, and takes the lock with every batch. What a statement over many
 /// rows keeps to undo itself, a page of each tree for every row, stays in memory: in a file it would be as much again as
-/// what is written. The rows of a lot are all taken in at once: handed over a few at a time, both threads would mostly wait
-/// for each other.
+/// what is written. SQLite's thread may hand over all rows of a lot without waiting: of fifty, which is the default, both
+/// threads mostly waited for each other.
 pub(super) fn writer(path: &Path) -> Pool {
     let options = options(path).pragma("temp_store", "memory").row_buffer_size(GREATEST_LOT);
     Pool::Sqlite(pool(1, options), None)

@@ -98,8 +98,13 @@ const FORGET: &str = "DELETE FROM changes WHERE version <= $1 AND version <= COA
     (SELECT c.version FROM changes c ORDER BY c.version LIMIT 1 OFFSET $2), $1)";
 
 /// Forgets the oldest changes, about `at_once` with each statement, and rests after each.
-pub(super) async fn forget(db: &Pool, at_once: i64, rest: Duration) -> Result<(), StoreError> {
-    let Some(row) = db.acquire().await?.fetch_optional(TOO_MANY, &[cell(KEPT)]).await? else {
+pub(super) async fn forget(
+    readers: &Pool,
+    db: &Pool,
+    at_once: i64,
+    rest: Duration,
+) -> Result<(), StoreError> {
+    let Some(row) = readers.acquire().await?.fetch_optional(TOO_MANY, &[cell(KEPT)]).await? else {
         return Ok(());
     };
     let until: i64 = row.try_get(0)?;

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Applied, Work, Written};
-use super::connection::{Connection, Pool, Turns};
+use super::connection::{Connection, Pool, WriteLock};
 use super::error::StoreError;
 use super::feed::Feed;
 use super::files::DatabaseFiles;
@@ -71,7 +71,7 @@ pub(super) struct Writer {
     /// Where a file has to be.
     files: Option<DatabaseFiles>,
     /// Of a file: others of this process write to it too.
-    turns: Option<Turns>,
+    write_lock: Option<WriteLock>,
     /// Keeps the file open, and thus its log in place, whatever becomes of the others.
     anchor: Option<SqliteConnection>,
     /// Of a file.
@@ -96,7 +96,7 @@ impl Writer {
             generations,
             feed,
             files: None,
-            turns: None,
+            write_lock: None,
             anchor: None,
             checkpointer: None,
             truncator: None,
@@ -107,14 +107,14 @@ impl Writer {
     pub(super) fn on_file(
         self,
         files: DatabaseFiles,
-        turns: Turns,
+        write_lock: WriteLock,
         anchor: SqliteConnection,
         checkpointer: WalCheckpointer,
         truncator: WalTruncator,
     ) -> Self {
-        let (files, turns, anchor) = (Some(files), Some(turns), Some(anchor));
+        let (files, write_lock, anchor) = (Some(files), Some(write_lock), Some(anchor));
         let (checkpointer, truncator) = (Some(checkpointer), Some(truncator));
-        Self { files, turns, anchor, checkpointer, truncator, ..self }
+        Self { files, write_lock, anchor, checkpointer, truncator, ..self }
     }
 
     pub(super) fn files(&self) -> Option<DatabaseFiles> {
@@ -259,8 +259,8 @@ impl Writer {
         still_there()?;
         self.connect().await?;
         let Some(connection) = &mut self.connection else { return Err(StoreError::Closed) };
-        let _turn = match &self.turns {
-            Some(turns) => Some(turns.next().await),
+        let _guard = match &self.write_lock {
+            Some(lock) => Some(lock.lock().await),
             None => None,
         };
         connection.begin_writing().await?;

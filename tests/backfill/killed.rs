@@ -1,9 +1,12 @@
 //! `kill -9` in the middle of a backfill, and what the next start does.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use roster::config::Database;
 use roster::sim::backend_api::Asked;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use super::{Clerk, NEVER, distinct, is_page, lines, list_of};
@@ -93,10 +96,15 @@ const LISTS: [(&str, &str, &[usize]); 4] = [
 async fn kill_at(number: usize) {
     let clerk = Clerk::with(20, 60).await;
     let binary = Binary::of(&clerk);
-    let mut pages = 0;
-    clerk.controls().hold_when(move |asked| {
-        pages += usize::from(is_page(asked));
-        is_page(asked) && pages >= number
+    let answered = Arc::new(Mutex::new(Vec::new()));
+    clerk.controls().hold_when({
+        let answered = Arc::clone(&answered);
+        move |asked| {
+            let mut answered = answered.lock().unwrap();
+            let is_held = is_page(asked) && answered.len() + 1 >= number;
+            answered.extend((is_page(asked) && !is_held).then(|| asked.path.clone()));
+            is_held
+        }
     });
     let mut program = binary.serve();
     let service = program.wait_until_it_listens();
@@ -106,7 +114,7 @@ async fn kill_at(number: usize) {
         asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
         for (path, table, written) in LISTS {
             let is_of = |asked: &&Asked| asked.path == path;
-            let answered = asked.iter().take(number - 1).filter(is_of).count();
+            let answered = answered.lock().unwrap().iter().filter(|of| *of == path).count();
             let count = rows.rows(&format!("SELECT COUNT(*) AS count FROM {table}"), "").await;
             let waits = asked.iter().filter(is_of).count() == (written.len() - 1).min(answered + 1);
             if !waits || count != [format!("count={}", written[answered])] {
@@ -142,6 +150,43 @@ async fn kill_at(number: usize) {
     assert_eq!(rows.rows("SELECT owner FROM leases", "").await, Vec::<String>::new());
     program.terminate();
     assert_eq!(program.wait().code(), Some(0));
+}
+
+/// Its writes wait for another program, and so does every page but the next one of each list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backfill_is_never_more_than_a_page_ahead() {
+    let clerk = Clerk::with(20, 60).await;
+    let binary = Binary::of(&clerk);
+    clerk.controls().hold_when(is_page);
+    let mut program = binary.serve();
+    program.wait_until_it_listens();
+    let mut asked = Vec::new();
+    until("the first pages are asked for", async || {
+        asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
+        asked.len() == LISTS.len()
+    })
+    .await;
+    let file = SqliteConnectOptions::new().filename(binary.folder.path().join("roster.db"));
+    let mut other = file.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    clerk.controls().release();
+    let asked_for = |asked: &[Asked], list: &str| asked.iter().filter(|one| one.path == list).count();
+    until("the pages behind them are asked for", async || {
+        asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
+        ["/v1/users", "/v1/organization_memberships"].iter().all(|list| asked_for(&asked, list) == 2)
+    })
+    .await;
+    program.kill();
+    other.close().await.unwrap();
+    asked.extend(clerk.controls().take_log().into_iter().filter(is_page));
+    for (path, ..) in LISTS {
+        assert!(asked_for(&asked, path) <= 2, "{path}");
+    }
+
+    let mut program = binary.serve();
+    let service = program.wait_until_it_listens();
+    until("the site is ready", async || binary.status(&service, "/readyz").await == 200).await;
+    binary.tells_the_truth(&service).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,8 +80,8 @@ async fn a_lease_waits_for_a_batch_and_not_for_a_pass() {
     let write = |writer: usize| async move {
         for page in 0.. {
             let user = |user| Step::User { user, updated: 1, observed: 1, content: 1, sign_in: None };
-            let page = (0..200).map(|number| user(number).change(&format!("_{writer}_{page}")));
-            db.store.apply(page.collect()).await.unwrap();
+            let users = (0..200).map(|number| user(number).change(&format!("_{writer}_{page}")));
+            db.store.apply(users.collect()).await.unwrap();
             written.fetch_add(1, Ordering::Relaxed);
             if over.is_cancelled() {
                 break;
@@ -99,8 +99,8 @@ async fn a_lease_waits_for_a_batch_and_not_for_a_pass() {
         waited
     };
     let (waited, _) = tokio::join!(renew, join_all((0..WRITERS).map(write)));
-    // What each of them was about to write when it was asked for, and when it was answered.
-    assert!(waited.iter().all(|pages| *pages <= 3 * WRITERS), "{waited:?}");
+    // The batch under way, and what is written until a connection is given back. In no order it is seconds of batches.
+    assert!(waited.iter().all(|pages| *pages <= 10 * WRITERS), "{waited:?}");
     assert!(waited.iter().any(|pages| *pages > 0), "nobody wrote meanwhile");
 }
 
