@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Reads that miss the cache allocate a lot; `benches/README.md` has the figures.
+/// Reads that miss the cache allocate a lot, and so does SQLite, for which it stands in too; `benches/README.md` has the
+/// figures.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
