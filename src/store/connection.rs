@@ -273,6 +273,7 @@ where
         }
         // Of a `&str` SQLite's driver would make a `String` in an `Arc`.
         Cell::Text(text) => query.bind(text.map(Arc::<str>::from)),
+        Cell::Id(id) => query.bind(Some(Arc::clone(id))),
         Cell::Number(number) => query.bind(number),
     })
 }

@@ -207,8 +207,8 @@ impl Store {
         organizations: &[OrganizationId],
     ) -> Result<(Vec<String>, Vec<String>), StoreError> {
         let db = &mut self.readers.acquire().await?;
-        let users = ids(users.iter().map(UserId::as_str));
-        let organizations = ids(organizations.iter().map(OrganizationId::as_str));
+        let users = ids(users);
+        let organizations = ids(organizations);
         let mut memberships = MEMBERSHIPS_OF_USERS.fetch(db, &users).await?;
         // In this order: who comes onto a list meanwhile is found twice, and not never.
         memberships.append(&mut UNLISTED_OF_ORGANIZATIONS.fetch(db, &organizations).await?);
@@ -220,7 +220,7 @@ impl Store {
 
     /// Those of these users of whom nothing is known.
     pub async fn unknown_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-        let rows = ids(users.iter().map(UserId::as_str));
+        let rows = ids(users);
         let rows = KNOWN_PEOPLE.fetch(&mut self.readers.acquire().await?, &rows).await?;
         let known: HashSet<UserId> = rows.iter().map(|row| user_id(row, "id")).collect::<Result<_, _>>()?;
         Ok(users.iter().filter(|id| !known.contains(id)).cloned().collect())

@@ -104,7 +104,7 @@ pub(super) fn record<'a>(
             cell(delivery.message_id.as_str()),
             cell(delivery.event_type),
             cell(delivery.object_id.as_deref()),
-            cell(delivery.user_id.as_ref().map(UserId::as_str)),
+            cell(delivery.user_id.as_ref()),
             cell(delivery.occurred_at_ms),
             cell(delivery.received_at_ms),
             cell(outcome),
@@ -143,9 +143,9 @@ pub(super) fn erase<'a>(
 ) {
     script.then();
     for statement in [&ERASE_USERS, &ERASE_MEMBERSHIPS, &ERASE_INVITATIONS] {
-        script.add(statement, ids(users.iter().map(|id| id.as_str())));
+        script.add(statement, ids(users.iter().copied()));
     }
-    script.add(&ERASE_NAMELESS, ids(nameless.iter().map(|id| id.as_str())));
+    script.add(&ERASE_NAMELESS, ids(nameless.iter().copied()));
 }
 
 /// The later of the last applied event's time and the start of the last completed pass.

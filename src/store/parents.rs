@@ -65,9 +65,8 @@ impl Parents {
 
     /// Asks for the users, and for those of the organizations that are deleted.
     pub(super) fn load<'a>(&'a self, script: &mut Script<'a>) -> (Asked, Asked) {
-        let users = script.add(&USERS, ids(self.users.iter().map(UserId::as_str)));
-        let organizations = self.organizations.iter().map(OrganizationId::as_str);
-        (users, script.add(&DELETED_ORGANIZATIONS, ids(organizations)))
+        let users = script.add(&USERS, ids(&self.users));
+        (users, script.add(&DELETED_ORGANIZATIONS, ids(&self.organizations)))
     }
 }
 

@@ -45,7 +45,7 @@ static INVITATIONS_FALL_WITH_USERS: Statement<1> = invitations_fall!("user_id IN
 pub(super) fn fall_with_users<'a>(script: &mut Script<'a>, users: &[&'a UserId]) {
     script.then();
     for statement in [&MEMBERSHIPS_FALL_WITH_USERS, &INVITATIONS_FALL_WITH_USERS] {
-        script.add(statement, ids(users.iter().map(|id| id.as_str())));
+        script.add(statement, ids(users.iter().copied()));
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn fall_with_organizations<'a>(script: &mut Script<'a>, organizations
         &UNLIST_ORGANIZATIONS,
     ] {
         script.then();
-        script.add(statement, ids(organizations.iter().map(|id| id.as_str())));
+        script.add(statement, ids(organizations.iter().copied()));
     }
 }
 
@@ -84,7 +84,7 @@ static MAKE_LISTABLE: Statement<1> = Statement::new(
 
 /// Lets memberships be listed that were there before their users.
 pub(super) fn make_listable<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) {
-    script.add(&MAKE_LISTABLE, ids(users.map(UserId::as_str)));
+    script.add(&MAKE_LISTABLE, ids(users));
 }
 
 static MEMBERS_OF_USERS: Statement<1> = Statement::new(
@@ -94,7 +94,7 @@ static MEMBERS_OF_USERS: Statement<1> = Statement::new(
 
 /// Every membership of these users, by its key.
 pub(super) fn load_members<'a>(script: &mut Script<'a>, users: impl Iterator<Item = &'a UserId>) -> Asked {
-    script.add(&MEMBERS_OF_USERS, ids(users.map(UserId::as_str)))
+    script.add(&MEMBERS_OF_USERS, ids(users))
 }
 
 pub(super) fn members(rows: &[Row]) -> Result<BTreeSet<MemberKey>, StoreError> {
@@ -122,12 +122,7 @@ static LIST: Statement<4> = Statement::new(
 /// to be taken off before.
 pub(super) fn list<'a>(script: &mut Script<'a>, members: impl Iterator<Item = (&'a MemberKey, &'a Keys)>) {
     let row = |((organization, user), keys): (&'a MemberKey, &'a Keys)| {
-        [
-            cell(organization.as_str()),
-            cell(user.as_str()),
-            cell(keys.account_created_at_ms),
-            cell(keys.email_key.as_str()),
-        ]
+        [cell(organization), cell(user), cell(keys.account_created_at_ms), cell(keys.email_key.as_str())]
     };
     script.add(&LIST, members.map(row));
 }
@@ -144,7 +139,7 @@ pub(super) async fn unlist<'a>(
     unlisted: impl Iterator<Item = (&'a MemberKey, i64)>,
 ) -> Result<BTreeSet<MemberKey>, StoreError> {
     let row = |((organization, user), account_created_at_ms): (&'a MemberKey, i64)| {
-        [cell(organization.as_str()), cell(account_created_at_ms), cell(user.as_str())]
+        [cell(organization), cell(account_created_at_ms), cell(user)]
     };
     let rows: Vec<_> = unlisted.map(row).collect();
     members(&UNLIST.fetch(db, &rows).await?)

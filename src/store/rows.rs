@@ -10,6 +10,7 @@ use sqlx::AssertSqlSafe;
 
 use super::connection::{Connection, PART, Row};
 use super::error::StoreError;
+use crate::domain::{InvitationId, MembershipId, OrganizationId, UserId};
 
 /// How many rows go into one statement of SQLite: powers of two, up to this one. A page of Clerk's fits into it. The
 /// widest row times this stays far below the 32,766 parameters that SQLite takes.
@@ -19,7 +20,8 @@ pub(super) const GREATEST_LOT: usize = 512;
 const LOTS: usize = GREATEST_LOT.ilog2() as usize + 1;
 
 /// Up to how many rows of a statement go to SQLite together with other statements. The hand-over of more does not
-/// count beside the work, and the texts would be long.
+/// count beside the work, and each text is remembered with all that is prepared for it: with a statement of more rows go
+/// only such of one row.
 const TOGETHER: usize = 64;
 
 /// How many statements, or scripts of them, a connection remembers. One of many rows takes some hundred KiB.
@@ -29,6 +31,8 @@ pub(super) const PREPARED: usize = 128;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cell<'a> {
     Text(Option<&'a str>),
+    /// A text that goes to SQLite's thread without a copy.
+    Id(&'a Arc<str>),
     Number(Option<i64>),
 }
 
@@ -36,13 +40,17 @@ impl<'a> Cell<'a> {
     /// The type that PostgreSQL has for it.
     fn postgres(&self) -> &'static str {
         match self {
-            Self::Text(_) => "TEXT",
+            Self::Text(_) | Self::Id(_) => "TEXT",
             Self::Number(_) => "INT8",
         }
     }
 
     fn text(&self) -> Option<&'a str> {
-        if let Self::Text(text) = *self { text } else { None }
+        match *self {
+            Self::Text(text) => text,
+            Self::Id(id) => Some(id),
+            Self::Number(_) => None,
+        }
     }
 
     fn number(&self) -> Option<i64> {
@@ -72,6 +80,24 @@ impl<'a> From<&'a Option<String>> for Cell<'a> {
         Self::Text(text.as_deref())
     }
 }
+
+macro_rules! id {
+    ($($id:ident),*) => {$(
+        impl<'a> From<&'a $id> for Cell<'a> {
+            fn from(id: &'a $id) -> Self {
+                Self::Id(id.as_shared())
+            }
+        }
+
+        impl<'a> From<Option<&'a $id>> for Cell<'a> {
+            fn from(id: Option<&'a $id>) -> Self {
+                id.map_or(Self::Text(None), Self::from)
+            }
+        }
+    )*};
+}
+
+id!(UserId, OrganizationId, MembershipId, InvitationId);
 
 impl From<i64> for Cell<'_> {
     fn from(number: i64) -> Self {
@@ -270,39 +296,22 @@ impl<'a> Script<'a> {
     /// Runs them all.
     pub(super) async fn run(self, db: &mut Connection) -> Result<Answers, StoreError> {
         let mut answers = Answers(self.added.iter().map(|_| Vec::new()).collect());
-        let is_small = |added: &Added<'_>| added.cells.len() <= added.forms.columns * TOGETHER;
         if db.is_postgres() {
             self.run_joined(db, &mut answers).await?;
-        } else if self.added.iter().all(is_small) {
-            self.run_together(db, &mut answers).await?;
-        } else {
-            for (Added { forms, cells, .. }, answer) in self.added.into_iter().zip(&mut answers.0) {
-                *answer = forms.fetch(db, cells).await?;
-            }
+            return Ok(answers);
         }
+        let (mut group, mut most) = (Vec::new(), 0);
+        for (at, added) in self.added.into_iter().enumerate().filter(|(_, added)| !added.cells.is_empty()) {
+            let rows = added.cells.len() / added.forms.columns;
+            if !go_together(most, rows) {
+                run_group(db, std::mem::take(&mut group), &mut answers).await?;
+                most = 0;
+            }
+            most = most.max(rows);
+            group.push((at, added));
+        }
+        run_group(db, group, &mut answers).await?;
         Ok(answers)
-    }
-
-    async fn run_together(self, db: &mut Connection, answers: &mut Answers) -> Result<(), StoreError> {
-        let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
-        for (at, Added { forms, mut cells, .. }) in self.added.into_iter().enumerate() {
-            forms.fill_up(&mut cells);
-            for (text, cells) in forms.lots(&cells) {
-                together.push_str(text);
-                together.push(';');
-                all_cells.extend_from_slice(cells);
-                lots.push(at);
-            }
-        }
-        if lots.is_empty() {
-            return Ok(());
-        }
-        // Texts of lots.
-        let rows = db.fetch_each(AssertSqlSafe(together), &all_cells).await?;
-        for (at, rows) in lots.into_iter().zip(rows) {
-            answers.add(at, rows);
-        }
-        Ok(())
     }
 
     async fn run_joined(self, db: &mut Connection, answers: &mut Answers) -> Result<(), StoreError> {
@@ -331,6 +340,42 @@ impl<'a> Script<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether statements over up to so many rows, and one over so many, go to SQLite as one text.
+fn go_together(most: usize, rows: usize) -> bool {
+    let (fewer, more) = (most.min(rows), most.max(rows));
+    more <= TOGETHER || fewer <= 1 && more <= GREATEST_LOT
+}
+
+/// Hands statements to SQLite as one text, but one that is alone lot by lot.
+async fn run_group(
+    db: &mut Connection,
+    mut group: Vec<(usize, Added<'_>)>,
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    if group.len() <= 1 {
+        if let Some((at, Added { forms, cells, .. })) = group.pop() {
+            answers.add(at, forms.fetch(db, cells).await?);
+        }
+        return Ok(());
+    }
+    let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
+    for (at, Added { forms, mut cells, .. }) in group {
+        forms.fill_up(&mut cells);
+        for (text, cells) in forms.lots(&cells) {
+            together.push_str(text);
+            together.push(';');
+            all_cells.extend_from_slice(cells);
+            lots.push(at);
+        }
+    }
+    // Texts of lots.
+    let rows = db.fetch_each(AssertSqlSafe(together), &all_cells).await?;
+    for (at, rows) in lots.into_iter().zip(rows) {
+        answers.add(at, rows);
+    }
+    Ok(())
 }
 
 /// One statement of PostgreSQL that does what several do, and returns what each `SELECT` of them returns: a full join on
@@ -405,7 +450,7 @@ fn placeholders(columns: usize, rows: usize, mark: fn(usize) -> String) -> Strin
 }
 
 /// Ids as rows of one column.
-pub(super) fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<[Cell<'a>; 1]> {
+pub(super) fn ids<'a, I: Into<Cell<'a>>>(ids: impl IntoIterator<Item = I>) -> Vec<[Cell<'a>; 1]> {
     ids.into_iter().map(|id| [cell(id)]).collect()
 }
 

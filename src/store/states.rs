@@ -75,7 +75,7 @@ static LOAD_USERS: Statement<1> =
     Statement::new("SELECT u.* FROM (VALUES {rows}) AS r CROSS JOIN users u WHERE u.id = r.column1");
 
 pub(super) fn load_users<'a>(script: &mut Script<'a>, users: &'a BTreeSet<UserId>) -> Asked {
-    script.add(&LOAD_USERS, ids(users.iter().map(UserId::as_str)))
+    script.add(&LOAD_USERS, ids(users))
 }
 
 pub(super) fn users(rows: Vec<Row>) -> Result<BTreeMap<UserId, UserState>, StoreError> {
@@ -118,7 +118,7 @@ pub(super) fn save_users<'a>(
         let [updated, observed, digest] = version_cells(state.known.as_ref().map(|known| known.version));
         let user = state.known.as_ref().map(|known| &known.content);
         [
-            cell(id.as_str()),
+            cell(id),
             updated,
             observed,
             digest,
@@ -145,7 +145,7 @@ pub(super) fn load_organizations<'a>(
     script: &mut Script<'a>,
     organizations: &'a BTreeSet<OrganizationId>,
 ) -> Asked {
-    script.add(&LOAD_ORGANIZATIONS, ids(organizations.iter().map(OrganizationId::as_str)))
+    script.add(&LOAD_ORGANIZATIONS, ids(organizations))
 }
 
 pub(super) fn organizations(
@@ -188,7 +188,7 @@ pub(super) fn save_organizations<'a>(
         let [updated, observed, digest] = version_cells(state.known.as_ref().map(|known| known.version));
         let organization = state.known.as_ref().map(|known| &known.content);
         [
-            cell(id.as_str()),
+            cell(id),
             updated,
             observed,
             digest,
@@ -207,7 +207,7 @@ pub(super) fn load_memberships<'a>(
     script: &mut Script<'a>,
     memberships: &'a BTreeSet<MembershipId>,
 ) -> Asked {
-    script.add(&LOAD_MEMBERSHIPS, ids(memberships.iter().map(MembershipId::as_str)))
+    script.add(&LOAD_MEMBERSHIPS, ids(memberships))
 }
 
 pub(super) fn memberships(rows: Vec<Row>) -> Result<BTreeMap<MembershipId, MembershipState>, StoreError> {
@@ -264,9 +264,9 @@ pub(super) fn save_memberships<'a>(
         let [updated, observed, digest] = version_cells(version);
         let shown = state.known.as_ref().map(|known| &known.content).filter(|_| !fallen);
         [
-            cell(id.as_str()),
-            cell(state.organization_id.as_str()),
-            cell(state.user_id.as_str()),
+            cell(id),
+            cell(&state.organization_id),
+            cell(&state.user_id),
             cell(state.created_at_ms),
             updated,
             observed,
@@ -288,7 +288,7 @@ pub(super) fn load_invitations<'a>(
     script: &mut Script<'a>,
     invitations: &'a BTreeSet<InvitationId>,
 ) -> Asked {
-    script.add(&LOAD_INVITATIONS, ids(invitations.iter().map(InvitationId::as_str)))
+    script.add(&LOAD_INVITATIONS, ids(invitations))
 }
 
 pub(super) fn invitations(rows: Vec<Row>) -> Result<BTreeMap<InvitationId, InvitationState>, StoreError> {
@@ -353,9 +353,9 @@ pub(super) fn save_invitations<'a>(
         let [updated, observed, digest] = version_cells(known.map(|known| known.version));
         let known = known.map(|known| &known.content);
         [
-            cell(id.as_str()),
-            cell(state.organization_id.as_ref().map(OrganizationId::as_str)),
-            cell(state.user_id.as_ref().map(UserId::as_str)),
+            cell(id),
+            cell(state.organization_id.as_ref()),
+            cell(state.user_id.as_ref()),
             updated,
             observed,
             digest,

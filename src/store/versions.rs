@@ -81,12 +81,12 @@ pub(super) fn bump<'a>(
         let (organization, user) = member;
         let unlisted = touched.unlisted.contains(member);
         let age = account_created_at_ms(user);
-        [cell(version), cell(organization.as_str()), cell(user.as_str()), cell(unlisted), cell(age)]
+        [cell(version), cell(organization), cell(user), cell(unlisted), cell(age)]
     };
     script.add(&SAVE, [[cell("version"), cell(version)]]);
     script.add(&LOG_MEMBERS, touched.members.iter().map(row));
     let organizations = touched.organizations.iter();
-    script.add(&LOG_ORGANIZATIONS, organizations.map(|id| [cell(version), cell(id.as_str())]));
+    script.add(&LOG_ORGANIZATIONS, organizations.map(|id| [cell(version), cell(id)]));
 }
 
 /// How many changes are kept for those who come back: a feed that is resumed, another process.
