@@ -36,7 +36,7 @@ macro_rules! id {
                 &self.0
             }
 
-            /// The same, for whoever keeps it too.
+            /// The same, to be shared and not copied.
             pub(crate) fn as_shared(&self) -> &Arc<str> {
                 &self.0
             }

@@ -2,13 +2,17 @@
 //! a row of its own costs a round trip.
 //!
 //! PostgreSQL takes all rows with one statement, as an array for each column. SQLite takes them in lots of a few sizes,
-//! filled up with rows that are left out again, so that prepared statements can be used again; and small ones together.
+//! filled up with rows that are left out again, so that prepared statements can be used again. `Script` has several run
+//! in few goes.
+
+mod script;
 
 use std::sync::{Arc, OnceLock};
 
 use sqlx::AssertSqlSafe;
 
-use super::connection::{Connection, PART, Row};
+pub(super) use self::script::{Answers, Asked, Script};
+use super::connection::{Connection, Row};
 use super::error::StoreError;
 use crate::domain::{InvitationId, MembershipId, OrganizationId, UserId};
 
@@ -18,11 +22,6 @@ pub(super) const GREATEST_LOT: usize = 512;
 
 /// How many sizes of lots there are.
 const LOTS: usize = GREATEST_LOT.ilog2() as usize + 1;
-
-/// Up to how many rows of a statement go to SQLite together with other statements. The hand-over of more does not
-/// count beside the work, and each text is remembered with all that is prepared for it: with a statement of more rows go
-/// only such of one row.
-const TOGETHER: usize = 64;
 
 /// How many statements, or scripts of them, a connection remembers. One of many rows takes some hundred KiB.
 pub(super) const PREPARED: usize = 128;
@@ -235,177 +234,6 @@ impl Forms {
     }
 }
 
-/// Statements that are run step by step, as they were added.
-///
-/// To SQLite they go together, as one text: each hand-over to the thread of a connection and back takes longer than
-/// a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
-/// one before.
-///
-/// PostgreSQL is given those of a step as one statement, because each round trip takes longer than most of them. There
-/// none of a step sees what the others write, so they must not depend on each other, nor write the same rows.
-#[derive(Default)]
-pub(super) struct Script<'a> {
-    added: Vec<Added<'a>>,
-    step: usize,
-}
-
-struct Added<'a> {
-    forms: &'static Forms,
-    cells: Vec<Cell<'a>>,
-    step: usize,
-}
-
-/// The place of a statement in its script.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked(usize);
-
-/// What the statements of a script returned.
-pub(super) struct Answers(Vec<Vec<Row>>);
-
-impl Answers {
-    /// The rows of one of them, once.
-    pub(super) fn take(&mut self, asked: Asked) -> Vec<Row> {
-        self.0.get_mut(asked.0).map(std::mem::take).unwrap_or_default()
-    }
-
-    fn add(&mut self, at: usize, rows: impl IntoIterator<Item = Row>) {
-        if let Some(answer) = self.0.get_mut(at) {
-            answer.extend(rows);
-        }
-    }
-}
-
-impl<'a> Script<'a> {
-    /// Adds a statement; it is left out when there are no rows.
-    pub(super) fn add<const COLUMNS: usize>(
-        &mut self,
-        statement: &'static Statement<COLUMNS>,
-        rows: impl IntoIterator<Item = [Cell<'a>; COLUMNS]>,
-    ) -> Asked {
-        debug_assert!(!statement.0.text.contains("RETURNING"), "on PostgreSQL nobody would see it");
-        let cells = rows.into_iter().flatten().collect();
-        self.added.push(Added { forms: &statement.0, cells, step: self.step });
-        Asked(self.added.len() - 1)
-    }
-
-    /// What is added from now on sees what was written before.
-    pub(super) fn then(&mut self) {
-        self.step += 1;
-    }
-
-    /// Runs them all.
-    pub(super) async fn run(self, db: &mut Connection) -> Result<Answers, StoreError> {
-        let mut answers = Answers(self.added.iter().map(|_| Vec::new()).collect());
-        if db.is_postgres() {
-            self.run_joined(db, &mut answers).await?;
-            return Ok(answers);
-        }
-        let (mut group, mut most) = (Vec::new(), 0);
-        for (at, added) in self.added.into_iter().enumerate().filter(|(_, added)| !added.cells.is_empty()) {
-            let rows = added.cells.len() / added.forms.columns;
-            if !go_together(most, rows) {
-                run_group(db, std::mem::take(&mut group), &mut answers).await?;
-                most = 0;
-            }
-            most = most.max(rows);
-            group.push((at, added));
-        }
-        run_group(db, group, &mut answers).await?;
-        Ok(answers)
-    }
-
-    async fn run_joined(self, db: &mut Connection, answers: &mut Answers) -> Result<(), StoreError> {
-        let all: Vec<_> =
-            self.added.iter().enumerate().filter(|(_, added)| !added.cells.is_empty()).collect();
-        for step in all.chunk_by(|(_, one), (_, next)| one.step == next.step) {
-            let Some(arrays) = db.arrays() else { break };
-            let statements = || step.iter().map(|(_, added)| *added);
-            let columns: Vec<_> =
-                statements().flat_map(|added| columns(&added.cells, added.forms.columns)).collect();
-            // Constants, and marks for parameters.
-            let rows = arrays.fetch(AssertSqlSafe(joined(statements())), &columns).await?;
-            let asked: Vec<_> = step.iter().filter(|(_, added)| added.forms.asks()).collect();
-            match asked.as_slice() {
-                [] => {}
-                [(at, _)] => answers.add(*at, rows),
-                several => {
-                    for row in rows {
-                        let (part, row) = row.part()?;
-                        if let Some((at, _)) = several.get(part) {
-                            answers.add(*at, [row]);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether statements over up to so many rows, and one over so many, go to SQLite as one text.
-fn go_together(most: usize, rows: usize) -> bool {
-    let (fewer, more) = (most.min(rows), most.max(rows));
-    more <= TOGETHER || fewer <= 1 && more <= GREATEST_LOT
-}
-
-/// Hands statements to SQLite as one text, but one that is alone lot by lot.
-async fn run_group(
-    db: &mut Connection,
-    mut group: Vec<(usize, Added<'_>)>,
-    answers: &mut Answers,
-) -> Result<(), StoreError> {
-    if group.len() <= 1 {
-        if let Some((at, Added { forms, cells, .. })) = group.pop() {
-            answers.add(at, forms.fetch(db, cells).await?);
-        }
-        return Ok(());
-    }
-    let (mut together, mut all_cells, mut lots) = (String::new(), Vec::new(), Vec::new());
-    for (at, Added { forms, mut cells, .. }) in group {
-        forms.fill_up(&mut cells);
-        for (text, cells) in forms.lots(&cells) {
-            together.push_str(text);
-            together.push(';');
-            all_cells.extend_from_slice(cells);
-            lots.push(at);
-        }
-    }
-    // Texts of lots.
-    let rows = db.fetch_each(AssertSqlSafe(together), &all_cells).await?;
-    for (at, rows) in lots.into_iter().zip(rows) {
-        answers.add(at, rows);
-    }
-    Ok(())
-}
-
-/// One statement of PostgreSQL that does what several do, and returns what each `SELECT` of them returns: a full join on
-/// nothing has the rows of both sides, one after the other, and the columns of both. `Row::part` takes them apart.
-fn joined<'a>(all: impl Iterator<Item = &'a Added<'a>>) -> String {
-    let (mut asking, mut writing, mut first) = (Vec::new(), Vec::new(), 1);
-    for (number, Added { forms, cells, .. }) in all.enumerate() {
-        let text = forms.over_arrays(cells.get(..forms.columns).unwrap_or_default(), first);
-        first += forms.columns;
-        if forms.asks() {
-            asking.push(text);
-        } else {
-            writing.push(format!("w{number} AS ({text})"));
-        }
-    }
-    let asks = match asking.as_slice() {
-        [] => "SELECT".to_owned(),
-        [alone] => alone.clone(),
-        several => {
-            let part = |(number, text): (usize, &String)| {
-                let on = if number == 0 { "" } else { " ON FALSE" };
-                format!("(SELECT TRUE AS {PART}, a.* FROM ({text}) AS a) AS a{number}{on}")
-            };
-            let parts: Vec<_> = several.iter().enumerate().map(part).collect();
-            format!("SELECT * FROM {}", parts.join(" FULL JOIN "))
-        }
-    };
-    if writing.is_empty() { asks } else { format!("WITH {} {asks}", writing.join(", ")) }
-}
-
 /// A column of rows.
 #[derive(Debug)]
 pub(super) enum Column<'a> {
@@ -452,38 +280,4 @@ fn placeholders(columns: usize, rows: usize, mark: fn(usize) -> String) -> Strin
 /// Ids as rows of one column.
 pub(super) fn ids<'a, I: Into<Cell<'a>>>(ids: impl IntoIterator<Item = I>) -> Vec<[Cell<'a>; 1]> {
     ids.into_iter().map(|id| [cell(id)]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::sqlite;
-
-    static INSERT: Statement<2> = Statement::new("INSERT INTO sequences (name, value) VALUES {rows}");
-    static FIND: Statement<1> = Statement::new(
-        "SELECT s.name, s.value FROM (VALUES {rows}) AS r CROSS JOIN sequences s WHERE s.name = r.column1
-        ORDER BY s.name",
-    );
-    static FORGET: Statement<1> =
-        Statement::new("DELETE FROM sequences WHERE name IN (VALUES {rows}) RETURNING name");
-
-    #[tokio::test]
-    async fn as_many_rows_come_out_as_went_in() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("roster.db");
-        sqlite::prepare(&path).await.unwrap();
-        let db = &mut sqlite::writer(&path).acquire().await.unwrap();
-        for count in [0, 1, 2, 3, 5, 63, 64, 65, 511, 512, 513, 1_100] {
-            let names: Vec<_> = (0..count).map(|number: i64| format!("name {number:04}")).collect();
-            let rows = || names.iter().zip(0..).map(|(name, number)| [cell(name.as_str()), cell(number)]);
-            let mut script = Script::default();
-            script.add(&INSERT, rows());
-            let found = script.add(&FIND, ids(names.iter().map(String::as_str)));
-            let found = script.run(db).await.unwrap().take(found);
-            let found: Vec<(String, i64)> = found.iter().map(|row| row.tuple().unwrap()).collect();
-            assert_eq!(found, names.iter().cloned().zip(0..).collect::<Vec<_>>());
-            let forgotten = FORGET.fetch(db, &ids(names.iter().map(String::as_str))).await.unwrap();
-            assert_eq!(forgotten.len(), names.len());
-        }
-    }
 }
