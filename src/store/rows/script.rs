@@ -117,11 +117,12 @@ impl<'a> Script<'a> {
     }
 }
 
-/// Whether a statement goes to SQLite with those before it, the greatest of which has `most` rows. A great one goes with
-/// such of one row only, or there would be a text for each pair of sizes.
+/// Whether a statement goes to SQLite with those before it, the greatest of which has `most` rows. Beside a great one
+/// the others are as great or of one row, or there would be a text for each combination of sizes.
 fn go_together(most: usize, rows: usize) -> bool {
     let (fewer, more) = (most.min(rows), most.max(rows));
-    more <= TOGETHER || fewer <= 1 && more <= GREATEST_LOT
+    let is_alike = || fewer <= 1 || fewer.next_power_of_two() == more.next_power_of_two();
+    more <= TOGETHER || more <= GREATEST_LOT && is_alike()
 }
 
 /// Hands statements to SQLite as one text. One that is alone goes lot by lot, with the texts that `fetch` has.
@@ -244,11 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn great_statements_go_with_single_rows_only() {
-        for (most, rows) in [(0, 512), (1, 512), (512, 1), (64, 64)] {
+    fn great_statements_go_with_their_like_and_with_single_rows() {
+        for (most, rows) in [(0, 512), (1, 512), (512, 1), (2, 64), (65, 128), (257, 512)] {
             assert!(go_together(most, rows), "{most} and {rows}");
         }
-        for (most, rows) in [(2, 65), (65, 2), (512, 512), (1, 513), (513, 1)] {
+        for (most, rows) in [(2, 65), (65, 2), (64, 65), (256, 257), (1, 513), (513, 1), (513, 513)] {
             assert!(!go_together(most, rows), "{most} and {rows}");
         }
     }
