@@ -20,6 +20,7 @@ mod remove;
 pub mod report;
 mod run;
 pub mod schedule;
+mod turns;
 mod walk;
 
 pub use history::{PastPass, history};

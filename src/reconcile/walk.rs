@@ -10,13 +10,14 @@ use std::pin::pin;
 use std::sync::OnceLock;
 
 use futures_util::future::join_all;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::pass::{Pass, WalkError, ask, list_page};
 use super::progress::{Anchor, Position, Stage};
 use super::recent::moment;
+use super::turns::Turns;
 use crate::clerk::backend_api::{ApiError, BackendApi, Fetched, Order, Page};
 use crate::domain::difference;
 use crate::domain::{Entity, UserId};
@@ -38,7 +39,7 @@ struct Walk<'w, 'p> {
     /// Ends all walks, when the pass is to stop or one of them has failed.
     stop: &'w CancellationToken,
     /// Whoever has it writes a page; the others ask for their next ones meanwhile.
-    pass: &'w Mutex<&'w mut Pass<'p>>,
+    turns: &'w Turns<&'w mut Pass<'p>>,
 }
 
 impl Pass<'_> {
@@ -48,10 +49,10 @@ impl Pass<'_> {
         let (api, page_size) = (self.api, self.page_size);
         let stop = &self.stop.child_token();
         let mut failed = OnceLock::new();
-        let pass = &Mutex::new(self);
+        let turns = &Turns::new(self);
         let first = &failed;
         let walks = positions.into_iter().map(|(entity, position)| async move {
-            let walk = Walk { entity, api, page_size, stop, pass };
+            let walk = Walk { entity, api, page_size, stop, turns };
             let walked = match position {
                 Position::After(ids) => walk.users(ids).await,
                 Position::From { offset, anchor } => walk.list(offset, anchor).await,
@@ -104,7 +105,7 @@ impl Pass<'_> {
 impl<'w, 'p> Walk<'w, 'p> {
     /// Waits for its turn. After the signal nothing is written: another process may be ahead by then.
     async fn pass(&self) -> Result<MutexGuard<'w, &'w mut Pass<'p>>, WalkError> {
-        let pass = self.pass.lock().await;
+        let pass = self.turns.take(self.entity).await;
         if self.stop.is_cancelled() { Err(WalkError::Stopped) } else { Ok(pass) }
     }
 
