@@ -6,34 +6,32 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::domain::Entity;
 
-/// Lets one go after the other: who came first, but users and organizations before what belongs to them. A
-/// membership that is written before its user has to be put on the list afterwards, and is written once more.
+/// Lets one go after the other, and users before all others: a membership that is written before its user has to be put on
+/// the list afterwards, and is written once more.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
     turn: Mutex<T>,
-    /// How many wait with users or organizations.
-    parents: AtomicUsize,
+    /// How many wait with users.
+    waiting: AtomicUsize,
 }
 
 impl<T> Turns<T> {
     pub(super) fn new(value: T) -> Self {
-        Self { turn: Mutex::new(value), parents: AtomicUsize::new(0) }
+        Self { turn: Mutex::new(value), waiting: AtomicUsize::new(0) }
     }
 
     /// Waits for its turn, which lasts until the guard falls.
     pub(super) async fn take(&self, entity: Entity) -> MutexGuard<'_, T> {
-        match entity {
-            Entity::Users | Entity::Organizations => {
-                let _waits = Counted::among(&self.parents);
-                self.turn.lock().await
+        if entity == Entity::Users {
+            let _waits = Counted::among(&self.waiting);
+            return self.turn.lock().await;
+        }
+        loop {
+            let turn = self.turn.lock().await;
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return turn;
             }
-            Entity::Memberships | Entity::Invitations => loop {
-                let turn = self.turn.lock().await;
-                if self.parents.load(Ordering::Relaxed) == 0 {
-                    break turn;
-                }
-                // They are in the queue already, and so before it when it comes again.
-            },
+            // They are in the queue already, and so before this one when it comes again.
         }
     }
 }
@@ -56,39 +54,34 @@ impl Drop for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use futures_util::FutureExt as _;
     use futures_util::future::join_all;
 
     use super::*;
 
     #[tokio::test]
-    async fn parents_go_first_and_all_others_in_their_order() {
-        let turns = Turns::new(Vec::new());
-        let running = turns.take(Entity::Invitations).await;
-        let waiting = [Entity::Invitations, Entity::Memberships, Entity::Organizations, Entity::Users];
-        let walks = waiting.map(|entity| {
-            let turns = &turns;
-            async move {
-                turns.take(entity).await.push(entity);
-            }
-        });
+    async fn users_go_first() {
+        let turns = &Turns::new(Vec::new());
+        let running = turns.take(Entity::Memberships).await;
+        let waiting = [Entity::Memberships, Entity::Invitations, Entity::Users, Entity::Organizations];
+        let walks = waiting.map(|entity| async move { turns.take(entity).await.push(entity) });
         let release = async {
             tokio::task::yield_now().await;
             drop(running);
         };
         tokio::join!(join_all(walks), release);
-        let after = [Entity::Organizations, Entity::Users, Entity::Invitations, Entity::Memberships];
-        assert_eq!(turns.turn.into_inner(), after);
+        let mut order = turns.take(Entity::Users).await;
+        assert_eq!(order.first(), Some(&Entity::Users));
+        order.sort_unstable();
+        assert_eq!(*order, Entity::ALL);
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_parent_who_went_away() {
+    async fn nobody_waits_for_one_who_went_away() {
         let turns = Turns::new(());
         let running = turns.take(Entity::Users).await;
-        let moment = Duration::from_millis(10);
-        assert!(tokio::time::timeout(moment, turns.take(Entity::Users)).await.is_err());
+        assert!(turns.take(Entity::Users).now_or_never().is_none());
         drop(running);
-        drop(turns.take(Entity::Memberships).await);
+        assert!(turns.take(Entity::Memberships).now_or_never().is_some());
     }
 }

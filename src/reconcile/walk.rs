@@ -38,7 +38,7 @@ struct Walk<'w, 'p> {
     page_size: u32,
     /// Ends all walks, when the pass is to stop or one of them has failed.
     stop: &'w CancellationToken,
-    /// Whoever has it writes a page; the others ask for their next ones meanwhile.
+    /// Whose turn it is writes a page; the others ask for their next ones meanwhile.
     turns: &'w Turns<&'w mut Pass<'p>>,
 }
 

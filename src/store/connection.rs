@@ -374,7 +374,7 @@ impl Row {
         }
     }
 
-    /// Which part of a joined statement (`rows.rs`) it comes from, and those of its columns. Each part begins with a
+    /// Which part of a joined statement (`rows/script.rs`) it comes from, and those of its columns. Each part begins with a
     /// column [`PART`], which is empty in the rows of the others.
     pub(super) fn part(self) -> Result<(usize, Self), sqlx::Error> {
         let Self::Postgres(row, columns) = self else { return Ok((0, self)) };

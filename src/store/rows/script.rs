@@ -6,14 +6,14 @@ use super::{Cell, Forms, GREATEST_LOT, Statement, columns};
 use crate::store::connection::{Connection, PART, Row};
 use crate::store::error::StoreError;
 
-/// Up to how many rows of a statement go to SQLite together with other statements, whatever these are. The hand-over of
-/// more counts less beside the work, and each text is remembered with all that is prepared for it.
+/// Up to how many rows of a statement go to SQLite together with others of as many rows or fewer. The hand-over of more
+/// counts less beside the work, and each text is remembered with all that is prepared for it.
 const TOGETHER: usize = 64;
 
 /// Statements that are run step by step, as they were added.
 ///
-/// To SQLite neighbours go together, as one text, when they are small: each hand-over to the thread of a connection and
-/// back takes longer than a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
+/// To SQLite neighbours go together, as one text, as far as their sizes allow: each hand-over to the thread of a
+/// connection and back takes longer than a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
 /// one before.
 ///
 /// PostgreSQL is given those of a step as one statement, because each round trip takes longer than most of them. There
