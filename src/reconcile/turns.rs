@@ -6,8 +6,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::domain::Entity;
 
-/// Lets one go after the other, and users before all others: a membership that is written before its user has to be put on
-/// the list afterwards, and is written once more.
+/// Lets one go after the other, and users before all others: a membership that is written before its user has to be put
+/// on the list afterwards, and is written once more.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
     turn: Mutex<T>,

@@ -13,8 +13,8 @@ const TOGETHER: usize = 64;
 /// Statements that are run step by step, as they were added.
 ///
 /// To SQLite neighbours go together, as one text, as far as their sizes allow: each hand-over to the thread of a
-/// connection and back takes longer than a statement over a few rows. sqlx runs every statement of a text there and gives each the parameters that follow those of the
-/// one before.
+/// connection and back takes longer than a statement over a few rows. sqlx runs every statement of a text there and
+/// gives each the parameters that follow those of the one before.
 ///
 /// PostgreSQL is given those of a step as one statement, because each round trip takes longer than most of them. There
 /// none of a step sees what the others write, so they must not depend on each other, nor write the same rows.
